@@ -1,0 +1,149 @@
+//! `casemate run`.
+
+use crate::args::{Run, State as StateArgs};
+use crate::output::{self, Form};
+use crate::{Exit, policy};
+use ::policy::{Access, FileRule, User};
+use node::{Hooks, Outcome, Request, State};
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::ExitCode;
+
+/// The report of `--json`.
+#[derive(Debug, serde::Serialize)]
+struct Report<'a> {
+    sandbox: String,
+    exit: u8,
+    reason: &'a model::EndReason,
+    walls: model::Walls,
+    landlock: u32,
+    limits_hit: &'a [model::LimitHit],
+    usage: model::Usage,
+    denials: u64,
+    left_behind: &'a [String],
+}
+
+pub(crate) fn run(args: Run, hooks: Hooks) -> ExitCode {
+    let form = Form::of(args.json);
+    let request = match request(args, form) {
+        Ok(request) => request,
+        Err(exit) => return exit.into(),
+    };
+    match node::run(request, hooks) {
+        Ok(outcome) => {
+            tell(form, &outcome);
+            ExitCode::from(outcome.status)
+        }
+        Err(error) => output::error(form, &error, error.mend().as_deref(), Exit::of(&error)).into(),
+    }
+}
+
+/// Opens the state directory that the words name.
+pub(crate) fn state(args: &StateArgs, form: Form) -> Result<State, Exit> {
+    let opened = match &args.state {
+        Some(path) => State::open(path),
+        None => State::default_path().and_then(|path| State::open(&path)),
+    };
+    opened.map_err(|error| {
+        let error = node::Error::State(error);
+        output::error(form, &error, error.mend().as_deref(), Exit::State)
+    })
+}
+
+fn request(args: Run, form: Form) -> Result<Request, Exit> {
+    let closed = ["input", "output", "error"];
+    for (name, given) in closed.iter().zip(jail::sys::standard_descriptors_given()) {
+        if !given {
+            let what =
+                format!("standard {name} is closed, so what the command reads or writes there would be lost");
+            return Err(output::failure(
+                form,
+                &what,
+                Some("give it a place, such as /dev/null"),
+                Exit::System,
+            ));
+        }
+    }
+    let usage = |what: String| output::failure(form, &what, Some("see `casemate run --help`"), Exit::Usage);
+    let mut zones = Vec::new();
+    for (words, kind) in [(&args.read, "--read"), (&args.write, "--write")] {
+        for word in words {
+            zones.push(zone(kind, word).map_err(usage)?);
+        }
+    }
+    let mut env = Vec::new();
+    for word in &args.env {
+        let bytes = word.as_bytes();
+        match bytes.iter().position(|b| *b == b'=') {
+            Some(at @ 1..) => env.push((bytes[..at].to_vec(), bytes[at + 1..].to_vec())),
+            _ => return Err(usage(format!("--env `{}`: expected NAME=VALUE", model::quote(bytes)))),
+        }
+    }
+    let state = state(&args.state, form)?;
+    let (source, base) = policy::source(&args.policy, form)?;
+    let policy = state.load_policy(&source).map_err(|rejected| policy::reject(form, &rejected))?;
+    let policy = policy
+        .with_zones(zones)
+        .map_err(|error| output::error(form, &error, Some(error.mend()), Exit::Usage))?;
+    Ok(Request {
+        state,
+        policy,
+        origin: source.origin,
+        base,
+        argv: args.command.into_iter().map(OsStringExt::into_vec).collect(),
+        cwd: args.cwd.into_vec(),
+        env,
+        user: if args.root { User::Root } else { User::User },
+    })
+}
+
+/// Reads `DIR:AT`. DIR may hold colons, AT may not.
+fn zone(kind: &str, word: &OsStr) -> Result<FileRule, String> {
+    let shown = model::quote(word.as_bytes());
+    let text = word.to_str().ok_or_else(|| format!("{kind} `{shown}`: not UTF-8"))?;
+    let (host, at) = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .ok_or_else(|| format!("{kind} `{shown}`: expected DIR:AT, such as ./data:/input"))?;
+    let host = std::path::absolute(host).map_err(|error| format!("{kind} `{shown}`: {error}"))?;
+    let host = host.into_os_string().into_string().map_err(|_| format!("{kind} `{shown}`: not UTF-8"))?;
+    let access = if kind == "--read" { Access::Read { from: host } } else { Access::Write { to: host } };
+    FileRule::new(at, access).map_err(|error| format!("{kind} `{shown}`: {error}; {}", error.mend()))
+}
+
+/// What a person must know beyond the status: that a limit was hit, and what did not come out.
+fn tell(form: Form, outcome: &Outcome) {
+    if form == Form::Json {
+        let report = Report {
+            sandbox: outcome.sandbox.to_string(),
+            exit: outcome.status,
+            reason: &outcome.reason,
+            walls: outcome.walls,
+            landlock: outcome.landlock,
+            limits_hit: &outcome.hits,
+            usage: outcome.usage,
+            denials: outcome.denials,
+            left_behind: &outcome.left_behind,
+        };
+        return output::say(&serde_json::to_string(&report).unwrap_or_default());
+    }
+    for hit in &outcome.hits {
+        output::say(&format!("casemate: the sandbox hit its limit: {}", limit(*hit)));
+    }
+    for what in &outcome.left_behind {
+        output::say(&format!("casemate: left behind: {}", output::neutral(what)));
+    }
+    if let model::EndReason::Failed(why) = &outcome.reason {
+        output::say(&format!("casemate: the sandbox failed: {why}"));
+    }
+}
+
+fn limit(hit: model::LimitHit) -> &'static str {
+    match hit {
+        model::LimitHit::Memory => "memory ([compute] memory): everything in it was ended",
+        model::LimitHit::Pids => "processes and threads ([compute] pids): no more could be started",
+        model::LimitHit::DiskBytes => "bytes of disk ([compute] disk): writes failed with ENOSPC",
+        model::LimitHit::DiskInodes => "inodes of disk ([compute] inodes): new files failed with ENOSPC",
+        model::LimitHit::Wall => "wall-clock time ([compute] wall): everything in it was ended",
+    }
+}

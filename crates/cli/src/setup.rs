@@ -1,0 +1,4 @@
+use crate::Exit;
+pub(crate) fn setup(_c: &crate::args::Setup) -> Exit {
+    Exit::Failed
+}

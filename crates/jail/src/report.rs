@@ -1,0 +1,111 @@
+//! The one message that a builder sends: the walls stand, or one does not.
+
+use crate::error::Error;
+use crate::plan::Plan;
+use model::{Wall, Walls};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+
+/// Descriptors in one report: the disk, the listener, the terminal, and write zones.
+const MOST: usize = 67;
+/// Write zones that one sandbox may have, so that a report always holds their descriptors.
+pub const WRITE_ZONES_MAX: usize = 64;
+
+const STANDS: u8 = 1;
+const FAILED: u8 = 0;
+
+/// What came out of the building of one sandbox.
+#[derive(Debug)]
+pub struct Built {
+    /// The walls that stand.
+    pub walls: Walls,
+    /// A place on the sandbox's disk, to ask how full it is.
+    pub disk: OwnedFd,
+    /// Calls that the filter refused arrive here.
+    pub denials: Option<OwnedFd>,
+    /// The master end of the sandbox's terminal.
+    pub terminal: Option<OwnedFd>,
+    /// The directories of the write zones, in the plan's order.
+    pub zones: Vec<OwnedFd>,
+}
+
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    plan: &Plan,
+    disk: &OwnedFd,
+    listener: Option<&OwnedFd>,
+    terminal: Option<&OwnedFd>,
+    zones: &[OwnedFd],
+) -> io::Result<()> {
+    let mut text = vec![STANDS, u8::from(listener.is_some()), u8::from(terminal.is_some())];
+    text.extend(plan.walls.to_bits().to_le_bytes());
+    let fds: Vec<BorrowedFd<'_>> =
+        std::iter::once(disk).chain(listener).chain(terminal).chain(zones).map(|fd| fd.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::Error::from(Errno::NOBUFS));
+    }
+    sendmsg(socket, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+pub(crate) fn send_failure(socket: BorrowedFd<'_>, error: &Error) {
+    let mut text = vec![FAILED, error.wall as u8];
+    text.extend(error.source.raw_os_error().unwrap_or(0).to_le_bytes());
+    text.extend(error.call.as_bytes());
+    if error.source.raw_os_error().is_none() {
+        text.extend(format!(": {}", error.source).as_bytes());
+    }
+    // If nobody listens any more, nobody needs to know.
+    let _ = rustix::net::send(socket, &text, SendFlags::NOSIGNAL);
+}
+
+/// Waits for the report.
+///
+/// # Errors
+/// The wall that failed; or that the builder died without a word.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Built, Error> {
+    let lost =
+        |source: io::Error| Error { wall: Wall::UserNamespace, call: "recvmsg(report)".to_owned(), source };
+    let mut text = vec![0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        .map_err(|error| lost(error.into()))?;
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(lost(io::Error::other(
+            "descriptors were lost: the open-files limit of this process is too low",
+        )));
+    }
+    let mut fds = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    match &text[..message.bytes] {
+        [STANDS, listener, terminal, a, b, c, d] => Ok(Built {
+            walls: Walls::from_bits(u32::from_le_bytes([*a, *b, *c, *d])),
+            disk: fds.next().ok_or_else(|| lost(io::Error::other("no descriptor came with it")))?,
+            denials: if *listener == 1 { fds.next() } else { None },
+            terminal: if *terminal == 1 { fds.next() } else { None },
+            zones: fds.collect(),
+        }),
+        [FAILED, wall, a, b, c, d, call @ ..] => {
+            let errno = i32::from_le_bytes([*a, *b, *c, *d]);
+            let source = if errno == 0 {
+                io::Error::other("see the call")
+            } else {
+                io::Error::from_raw_os_error(errno)
+            };
+            let wall = Wall::ALL.get(usize::from(*wall)).copied().unwrap_or(Wall::UserNamespace);
+            Err(Error { wall, call: String::from_utf8_lossy(call).into_owned(), source })
+        }
+        _ => Err(lost(io::Error::other("the builder died without a word"))),
+    }
+}

@@ -1,0 +1,358 @@
+//! The sandbox's root directory: one tmpfs that holds all it can write, and copies of host mounts beneath it.
+//!
+//! Inside the tmpfs, `root/` becomes `/`; beside it lie the directories that are bound to the writable places, and
+//! an empty file and directory that mask what must not be read. What is beside `root/` has no path inside.
+
+use crate::error::{Error, For, Result};
+use crate::ids::{Ids, USER};
+use crate::mounts::{self, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+use crate::plan::{Plan, RootInside, ZoneKind};
+use model::Wall;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes and inodes of the tmpfs that the root directory itself takes: not the sandbox's to spend.
+const OWN_BYTES: u64 = 1 << 20;
+const OWN_INODES: u64 = 512;
+
+/// Copies of the host's mounts, made while this process still is its caller to the host's permissions.
+pub(crate) struct HostMounts {
+    mounts: Vec<(PathBuf, FileType, OwnedFd)>,
+    links: Vec<(PathBuf, PathBuf)>,
+}
+
+impl HostMounts {
+    /// Copies what the plan names.
+    pub(crate) fn copy(plan: &Plan) -> Result<HostMounts> {
+        let mut host = HostMounts { mounts: Vec::new(), links: Vec::new() };
+        for path in &plan.system {
+            host.show(Path::new(path), Wall::ReadOnlySystem)?;
+        }
+        for name in &plan.host_etc {
+            host.show(&Path::new("/etc").join(name), Wall::ReadOnlySystem)?;
+        }
+        if let Ok(target) = rustix::fs::readlink("/etc/localtime", Vec::new()) {
+            host.link(Path::new("/etc/localtime"), target.into_bytes());
+        }
+        for (name, major, minor) in &plan.devices {
+            host.device(name, *major, *minor)?;
+        }
+        for zone in &plan.zones {
+            if let ZoneKind::Read { from, directory, mount: None } = &zone.kind {
+                let mount = mounts::copy(CWD, from, READ_ONLY | NO_SUID | NO_DEV, Wall::OwnRoot)?;
+                same_file(directory.as_fd(), mount.as_fd(), from)?;
+                host.mounts.push((zone.at.clone(), FileType::Directory, mount));
+            }
+        }
+        Ok(host)
+    }
+
+    /// Shows a file or directory of the host at the same path, read-only; a link as the same link; nothing as nothing.
+    fn show(&mut self, path: &Path, wall: Wall) -> Result<()> {
+        match mounts::kind(CWD, path) {
+            Some((FileType::Symlink, _)) => {
+                let target =
+                    rustix::fs::readlink(path, Vec::new()).wall(wall, || format!("readlink({path:?})"))?;
+                self.link(path, target.into_bytes());
+            }
+            Some((kind @ (FileType::Directory | FileType::RegularFile), _)) => {
+                let mount = mounts::copy(CWD, path, READ_ONLY | NO_SUID | NO_DEV, wall)?;
+                self.mounts.push((path.to_owned(), kind, mount));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, target: Vec<u8>) {
+        use std::os::unix::ffi::OsStringExt;
+        self.links.push((path.to_owned(), std::ffi::OsString::from_vec(target).into()));
+    }
+
+    /// Read-only, so that nobody inside changes the host node's mode or times; that does not hinder writing to a device.
+    fn device(&mut self, name: &str, major: u32, minor: u32) -> Result<()> {
+        let path = Path::new("/dev").join(name);
+        let mount = mounts::copy(CWD, &path, READ_ONLY | NO_SUID | NO_EXEC, Wall::MinimalDev)?;
+        let stat = rustix::fs::fstat(&mount).wall(Wall::MinimalDev, || format!("fstat({path:?})"))?;
+        let found = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || found != (major, minor) {
+            return Err(Error {
+                wall: Wall::MinimalDev,
+                call: format!(
+                    "fstat({path:?}): expected the character device {major}:{minor}, found {found:?}"
+                ),
+                source: io::ErrorKind::InvalidData.into(),
+            });
+        }
+        self.mounts.push((path, FileType::CharacterDevice, mount));
+        Ok(())
+    }
+}
+
+/// Refuses a directory that is not the one that was meant: a name was changed since the policy was read, or the old
+/// root is still there.
+fn same_file(meant: BorrowedFd<'_>, mounted: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let identity = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let call = || format!("fstat({path:?})");
+    if identity(meant).wall(Wall::OwnRoot, call)? == identity(mounted).wall(Wall::OwnRoot, call)? {
+        return Ok(());
+    }
+    Err(io::Error::other("another directory is in its place")).wall(Wall::OwnRoot, call)
+}
+
+/// The tmpfs, attached where the old root hides it, and the new root in it.
+pub(crate) struct Root {
+    disk: OwnedFd,
+    root: OwnedFd,
+    user: Option<(Uid, Gid)>,
+}
+
+impl Root {
+    /// Makes the tmpfs and attaches the root directory, empty.
+    pub(crate) fn new(plan: &Plan) -> Result<Root> {
+        let options = [
+            ("size", (plan.limits.disk_bytes + OWN_BYTES).to_string()),
+            ("nr_inodes", (plan.limits.disk_inodes + OWN_INODES).to_string()),
+            ("mode", "0755".to_owned()),
+        ];
+        let options = if plan.walls.has(Wall::DiskLimit) { &options[..] } else { &options[2..] };
+        let disk = mounts::new("tmpfs", options, NO_SUID | NO_DEV, Wall::DiskLimit)?;
+        // A directory that every host of this template has, and that was copied already. Not `/` itself: what lies on
+        // top of `/` would be what the unmount of the old root takes away, and the old root would stay, one `..` away.
+        mounts::place(disk.as_fd(), CWD, Path::new("/usr"), Wall::OwnRoot)?;
+        let user = match plan.ids {
+            Ids::Own { .. } => None,
+            Ids::Block { .. } => Some((Uid::from_raw(USER), Gid::from_raw(USER))),
+        };
+        let mut new = Root { root: disk.try_clone().wall(Wall::OwnRoot, || "dup".to_owned())?, disk, user };
+        new.directory(new.disk.as_fd(), Path::new("root"), 0o755)?;
+        new.file(new.disk.as_fd(), Path::new("masked-file"), b"", 0o000)?;
+        new.directory(new.disk.as_fd(), Path::new("masked-directory"), 0o000)?;
+        new.root = mounts::copy(new.disk.as_fd(), Path::new("root"), NO_SUID | NO_DEV, Wall::OwnRoot)?;
+        mounts::place(new.root.as_fd(), new.disk.as_fd(), Path::new("root"), Wall::OwnRoot)?;
+        Ok(new)
+    }
+
+    /// Fills the root: system, /etc, /dev, /proc, writable places, zones. Gives the directories of write zones.
+    pub(crate) fn furnish(&self, plan: &Plan, host: HostMounts) -> Result<Vec<OwnedFd>> {
+        for name in ["etc", "home", "var", "dev", "proc", "run", "sys", "root", "mnt", "opt", "srv"] {
+            self.directory(self.root.as_fd(), Path::new(name), 0o755)?;
+        }
+        for (name, text) in &plan.own_etc {
+            self.file(self.root.as_fd(), &Path::new("etc").join(name), text.as_bytes(), 0o644)?;
+        }
+        for (path, target) in &host.links {
+            let path = inner(path);
+            self.parents(path)?;
+            rustix::fs::symlinkat(target, &self.root, path)
+                .wall(Wall::OwnRoot, || format!("symlink({target:?}, {path:?})"))?;
+        }
+        for (path, kind, mount) in &host.mounts {
+            self.attach(mount.as_fd(), path, *kind, Wall::ReadOnlySystem)?;
+        }
+        self.dev()?;
+        let knobs = if plan.walls.has(Wall::PrivateProc) { Some(self.proc(plan)?) } else { None };
+        for (path, name, mode, user) in [
+            ("/tmp", "tmp", 0o1777, false),
+            ("/var/tmp", "var-tmp", 0o1777, false),
+            ("/dev/shm", "shm", 0o1777, false),
+            ("/home/user", "home", 0o750, true),
+        ] {
+            self.writable(Path::new(path), name, mode, user)?;
+        }
+        let zones = self.zones(plan)?;
+        if let (Some(knobs), true) = (knobs, plan.walls.has(Wall::NamespaceLimits)) {
+            bound_objects(knobs.as_fd(), &plan.user_max)?;
+        }
+        Ok(zones)
+    }
+
+    fn zones(&self, plan: &Plan) -> Result<Vec<OwnedFd>> {
+        let mut out = Vec::new();
+        for (number, zone) in plan.zones.iter().enumerate() {
+            match &zone.kind {
+                ZoneKind::Read { mount: Some(mount), .. } => {
+                    self.attach(mount.as_fd(), &zone.at, FileType::Directory, Wall::OwnRoot)?;
+                }
+                ZoneKind::Read { .. } => {}
+                ZoneKind::Scratch => drop(self.writable(&zone.at, &format!("zone-{number}"), 0o755, true)?),
+                ZoneKind::Write => {
+                    out.push(self.writable(&zone.at, &format!("zone-{number}"), 0o755, true)?)
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Own terminals; links that programs expect; nothing that can be created.
+    fn dev(&self) -> Result<()> {
+        for (name, target) in [
+            ("dev/fd", "/proc/self/fd"),
+            ("dev/stdin", "/proc/self/fd/0"),
+            ("dev/stdout", "/proc/self/fd/1"),
+            ("dev/stderr", "/proc/self/fd/2"),
+            ("dev/ptmx", "pts/ptmx"),
+        ] {
+            rustix::fs::symlinkat(target, &self.root, name)
+                .wall(Wall::MinimalDev, || format!("symlink({target:?}, {name:?})"))?;
+        }
+        let options = [
+            ("newinstance", String::new()),
+            ("ptmxmode", "0666".to_owned()),
+            ("mode", "0620".to_owned()),
+            ("max", "64".to_owned()),
+        ];
+        let pts = mounts::new("devpts", &options[1..], NO_SUID | NO_EXEC, Wall::MinimalDev)?;
+        self.attach(pts.as_fd(), Path::new("/dev/pts"), FileType::Directory, Wall::MinimalDev)
+    }
+
+    /// A /proc of this pid namespace. What is not known to be harmless is covered, so that an entry that a newer
+    /// kernel brings is covered too. Entries that only the host's root may read stay: nobody inside is that.
+    /// Gives the directory of the knobs that bound kernel objects.
+    fn proc(&self, plan: &Plan) -> Result<OwnedFd> {
+        let wall = Wall::PrivateProc;
+        let proc = mounts::new("proc", &[], NO_SUID | NO_DEV | NO_EXEC, wall)?;
+        // The knobs are reached through this descriptor once a read-only copy covers them.
+        let knobs = mounts::open_path(proc.as_fd(), Path::new("sys/user"), Wall::NamespaceLimits)?;
+        self.attach(proc.as_fd(), Path::new("/proc"), FileType::Directory, wall)?;
+        for name in &plan.proc_read_only {
+            let copy =
+                mounts::copy(proc.as_fd(), Path::new(name), READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, wall)?;
+            mounts::place(copy.as_fd(), proc.as_fd(), Path::new(name), wall)?;
+        }
+        let listing = rustix::fs::openat(
+            &proc,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .wall(wall, || "open(\"/proc\")".to_owned())?;
+        for entry in rustix::fs::Dir::new(listing).wall(wall, || "getdents(\"/proc\")".to_owned())? {
+            let entry = entry.wall(wall, || "getdents(\"/proc\")".to_owned())?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let of_a_process = name.bytes().all(|b| b.is_ascii_digit());
+            if of_a_process || name.starts_with('.') || plan.proc_kept.contains(&name) {
+                continue;
+            }
+            let path = Path::new(name);
+            match mounts::kind(proc.as_fd(), path) {
+                Some((FileType::Directory, _)) => self.mask(proc.as_fd(), path, "masked-directory")?,
+                Some((FileType::Symlink, _)) | None => {}
+                Some((_, stat)) if stat.st_mode & 0o077 == 0 => {}
+                Some(_) => self.mask(proc.as_fd(), path, "masked-file")?,
+            }
+        }
+        Ok(knobs)
+    }
+
+    fn mask(&self, below: BorrowedFd<'_>, path: &Path, cover: &str) -> Result<()> {
+        let cover = mounts::copy(
+            self.disk.as_fd(),
+            Path::new(cover),
+            READ_ONLY | NO_SUID | NO_DEV | NO_EXEC,
+            Wall::PrivateProc,
+        )?;
+        mounts::place(cover.as_fd(), below, path, Wall::PrivateProc)
+    }
+
+    /// A directory of the tmpfs, bound to a place; gives the directory itself.
+    fn writable(&self, at: &Path, name: &str, mode: u32, user: bool) -> Result<OwnedFd> {
+        self.directory(self.disk.as_fd(), Path::new(name), mode)?;
+        if let (true, Some((uid, gid))) = (user, self.user) {
+            rustix::fs::chownat(
+                &self.disk,
+                name,
+                Some(uid),
+                Some(gid),
+                rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .wall(Wall::OwnRoot, || format!("chown({name:?}, {USER})"))?;
+        }
+        let mount = mounts::copy(self.disk.as_fd(), Path::new(name), NO_SUID | NO_DEV, Wall::OwnRoot)?;
+        self.attach(mount.as_fd(), at, FileType::Directory, Wall::OwnRoot)?;
+        rustix::fs::openat(
+            &self.disk,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .wall(Wall::OwnRoot, || format!("open({name:?})"))
+    }
+
+    /// Makes the place for a mount and puts it there.
+    fn attach(&self, mount: BorrowedFd<'_>, at: &Path, kind: FileType, wall: Wall) -> Result<()> {
+        let path = inner(at);
+        self.parents(path)?;
+        match (kind, mounts::kind(self.root.as_fd(), path)) {
+            (FileType::Directory, None) => self.directory(self.root.as_fd(), path, 0o755)?,
+            (_, None) => self.file(self.root.as_fd(), path, b"", 0o444)?,
+            _ => {}
+        }
+        mounts::place(mount, self.root.as_fd(), path, wall)
+    }
+
+    fn parents(&self, path: &Path) -> Result<()> {
+        let mut above: Vec<&Path> = path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
+        above.reverse();
+        for path in above {
+            if mounts::kind(self.root.as_fd(), path).is_none() {
+                self.directory(self.root.as_fd(), path, 0o755)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&self, at: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<()> {
+        // mkdir heeds the umask, which is the caller's until the agent sets its own.
+        rustix::fs::mkdirat(at, path, Mode::from_raw_mode(mode))
+            .wall(Wall::OwnRoot, || format!("mkdir({path:?})"))
+    }
+
+    fn file(&self, at: BorrowedFd<'_>, path: &Path, text: &[u8], mode: u32) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(at, path, flags, Mode::from_raw_mode(mode))
+            .wall(Wall::OwnRoot, || format!("open({path:?}, O_CREAT)"))?;
+        rustix::io::write(&fd, text).map(drop).wall(Wall::OwnRoot, || format!("write({path:?})"))
+    }
+
+    /// Makes the new root the root, detaches the old one with all that it held, and seals the new one. Gives a place
+    /// on the disk.
+    pub(crate) fn enter(self, plan: &Plan) -> Result<OwnedFd> {
+        let wall = Wall::OwnRoot;
+        rustix::process::fchdir(&self.root).wall(wall, || "fchdir(new root)".to_owned())?;
+        rustix::process::pivot_root(".", ".").wall(wall, || "pivot_root(\".\", \".\")".to_owned())?;
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+            .wall(wall, || "umount2(old root, MNT_DETACH)".to_owned())?;
+        rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())?;
+        same_file(
+            self.root.as_fd(),
+            mounts::open_path(CWD, Path::new("/.."), wall)?.as_fd(),
+            Path::new("/.."),
+        )?;
+        if plan.root == RootInside::No && plan.walls.has(Wall::ReadOnlySystem) {
+            let change = crate::sys::MountAttributes { set: READ_ONLY, ..Default::default() };
+            crate::sys::mount_setattr(self.root.as_fd(), false, change)
+                .wall(wall, || "mount_setattr(\"/\", RDONLY)".to_owned())?;
+        }
+        Ok(self.disk)
+    }
+}
+
+/// Caps what can be made in this user namespace. The last thing done with mounts: each detached one counts as a mount
+/// namespace, of which there are to be no more.
+fn bound_objects(knobs: BorrowedFd<'_>, most: &[(&str, u64)]) -> Result<()> {
+    for (name, most) in most {
+        let call = || format!("write(\"/proc/sys/user/{name}\", {most})");
+        let fd = rustix::fs::openat(knobs, *name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .wall(Wall::NamespaceLimits, call)?;
+        rustix::io::write(&fd, most.to_string().as_bytes()).wall(Wall::NamespaceLimits, call)?;
+    }
+    Ok(())
+}
+
+/// A path inside, relative to the root directory.
+fn inner(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}

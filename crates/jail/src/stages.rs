@@ -1,0 +1,296 @@
+//! From a fresh process to the agent, in an order that the types hold:
+//!
+//! - [`Fresh`] is in its new namespaces and still has the caller's eyes: it copies the host's mounts.
+//! - [`Apart`] is nobody on the host: its ids, its cgroup, its network and its name are its own.
+//! - [`Rooted`] sees its own root and nothing else.
+//! - [`Sealed`] can neither gain rights nor make the calls that this file is made of. It becomes the agent.
+//!
+//! All of this is trusted code that has met nothing from inside yet. It reports once, over a socket that closes
+//! with the exec, and is silent for ever.
+
+use crate::error::{For, Result};
+use crate::ids::Ids;
+use crate::landlock::Domain;
+use crate::mounts;
+use crate::plan::{Plan, RootInside, Terminal, ZoneKind};
+use crate::root::{HostMounts, Root};
+use crate::{report, seccomp, sys};
+use model::Wall;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit, Signal};
+use rustix::pty::OpenptFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::path::Path;
+
+/// What the builder is given beside the plan.
+pub(crate) struct Hands {
+    /// Readable once the maps of the user namespace are written.
+    pub go: OwnedFd,
+    /// Where the report goes.
+    pub report: OwnedFd,
+    /// The agent's end of the control socket.
+    pub control: OwnedFd,
+    /// The agent's program, sealed by the time it is needed.
+    pub image: OwnedFd,
+    /// v1 files that put this process into its cgroups.
+    pub enter: Vec<OwnedFd>,
+}
+
+/// In new namespaces, nothing else changed.
+pub(crate) struct Fresh<'a> {
+    plan: &'a Plan,
+    hands: Hands,
+}
+
+/// Somebody else on the host.
+pub(crate) struct Apart<'a> {
+    plan: &'a Plan,
+    hands: Hands,
+    host: HostMounts,
+}
+
+/// In its own root.
+pub(crate) struct Rooted<'a> {
+    plan: &'a Plan,
+    hands: Hands,
+    disk: OwnedFd,
+    zones: Vec<OwnedFd>,
+    terminal: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// Ready to become the agent.
+pub(crate) struct Sealed {
+    hands: Hands,
+}
+
+/// Builds all of it and becomes the agent, or reports what failed. Does not return.
+pub(crate) fn build(plan: &Plan, hands: Hands) -> ! {
+    let report = hands.report.try_clone();
+    let fresh = Fresh { plan, hands };
+    let failed = match fresh.apart().and_then(Apart::rooted).and_then(Rooted::sealed) {
+        Ok(sealed) => sealed.become_agent(),
+        Err(error) => error,
+    };
+    if let Ok(report) = report {
+        report::send_failure(report.as_fd(), &failed);
+    }
+    sys::exit_now(1)
+}
+
+impl<'a> Fresh<'a> {
+    fn apart(self) -> Result<Apart<'a>> {
+        let Fresh { plan, mut hands } = self;
+        // Before anything is awaited: whoever started us may die while we wait.
+        die_with_parent()?;
+        rustix::process::umask(rustix::fs::Mode::empty());
+        mounts::make_private()?;
+        // While every place can still be reached with the caller's permissions.
+        let host = HostMounts::copy(plan)?;
+        wait_for_maps(&hands.go)?;
+        if let Ids::Block { .. } = plan.ids {
+            become_root_inside()?;
+            // Changing ids clears the request.
+            die_with_parent()?;
+        }
+        for file in hands.enter.drain(..) {
+            rustix::io::write(&file, b"0").wall(Wall::MemoryLimit, || "write(tasks, 0)".to_owned())?;
+        }
+        if plan.walls.has(Wall::CgroupNamespace) {
+            sys::new_cgroup_namespace().wall(Wall::CgroupNamespace, || "unshare(NEWCGROUP)".to_owned())?;
+        }
+        if plan.walls.has(Wall::UtsNamespace) {
+            rustix::system::sethostname(b"casemate")
+                .wall(Wall::UtsNamespace, || "sethostname(\"casemate\")".to_owned())?;
+        }
+        if plan.walls.has(Wall::NetworkNamespace) {
+            let socket =
+                rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+                    .wall(Wall::NetworkNamespace, || "socket(AF_INET)".to_owned())?;
+            sys::loopback_up(socket.as_fd())
+                .wall(Wall::NetworkNamespace, || "ioctl(SIOCSIFFLAGS, lo, UP)".to_owned())?;
+        }
+        Ok(Apart { plan, hands, host })
+    }
+}
+
+impl<'a> Apart<'a> {
+    fn rooted(self) -> Result<Rooted<'a>> {
+        let Apart { plan, hands, host } = self;
+        let root = Root::new(plan)?;
+        let zones = root.furnish(plan, host)?;
+        let disk = root.enter(plan)?;
+        let terminal = match plan.terminal {
+            Terminal::No => None,
+            Terminal::Yes => Some(open_terminal()?),
+        };
+        Ok(Rooted { plan, hands, disk, zones, terminal })
+    }
+}
+
+impl Rooted<'_> {
+    fn sealed(self) -> Result<Sealed> {
+        let Rooted { plan, hands, disk, zones, terminal } = self;
+        if plan.walls.has(Wall::OwnSession) {
+            rustix::process::setsid().wall(Wall::OwnSession, || "setsid()".to_owned())?;
+        }
+        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())
+            .wall(Wall::MinimalDev, || "open(\"/dev/null\")".to_owned())?;
+        let (master, slave) = terminal.unzip();
+        // Any of these may have one of the numbers that the agent expects something else at.
+        let (null, disk) = (above(null)?, above(disk)?);
+        let (master, slave) = (master.map(above).transpose()?, slave.map(above).transpose()?);
+        let zones = zones.into_iter().map(above).collect::<Result<Vec<_>>>()?;
+        let hands = Hands {
+            go: above(hands.go)?,
+            report: above(hands.report)?,
+            control: above(hands.control)?,
+            image: above(hands.image)?,
+            enter: Vec::new(),
+        };
+        let place = |fd: &OwnedFd, number| {
+            sys::place_at(fd.as_fd(), number)
+                .wall(Wall::OwnRoot, || format!("dup3({}, {number})", fd.as_raw_fd()))
+        };
+        for number in 0..3 {
+            place(&null, number)?;
+        }
+        place(&hands.control, 3)?;
+        if let Some(slave) = &slave {
+            place(slave, 4)?;
+        }
+        sys::close_on_exec_from(plan.first_closed)
+            .wall(Wall::OwnRoot, || format!("close_range({}, CLOEXEC)", plan.first_closed))?;
+        if plan.walls.has(Wall::Rlimits) {
+            for (resource, most) in &plan.rlimits {
+                limit(*resource, *most)?;
+            }
+        }
+        let domain = if plan.walls.has(Wall::Landlock) { Some(domain(plan)?) } else { None };
+        if plan.walls.has(Wall::NoCapabilities) {
+            drop_capabilities(plan)?;
+        }
+        if plan.walls.has(Wall::NoNewPrivileges) {
+            rustix::thread::set_no_new_privs(true)
+                .wall(Wall::NoNewPrivileges, || "prctl(PR_SET_NO_NEW_PRIVS)".to_owned())?;
+        }
+        if let Some(domain) = domain {
+            domain.enter()?;
+        }
+        let listener = if plan.walls.has(Wall::Seccomp) {
+            let program = seccomp::compile(&plan.seccomp);
+            Some(
+                sys::seccomp::install(&program)
+                    .wall(Wall::Seccomp, || format!("seccomp({} instructions)", program.len()))?,
+            )
+        } else {
+            None
+        };
+        report::send(hands.report.as_fd(), plan, &disk, listener.as_ref(), master.as_ref(), &zones)
+            .wall(Wall::OwnRoot, || "sendmsg(report)".to_owned())?;
+        Ok(Sealed { hands })
+    }
+}
+
+impl Sealed {
+    fn become_agent(self) -> crate::Error {
+        let Hands { go, image, .. } = self.hands;
+        if let Err(error) = wait_for_maps(&go) {
+            return error;
+        }
+        let source = sys::exec_fd(image.as_fd(), c"casemate-agent");
+        crate::Error { wall: Wall::OwnRoot, call: "execveat(agent)".to_owned(), source }
+    }
+}
+
+/// The watcher writes one byte when the maps stand and one when the agent's program is sealed. If it dies first,
+/// there is nothing to go on for.
+fn wait_for_maps(go: &OwnedFd) -> Result<()> {
+    let mut byte = [0];
+    match rustix::io::read(go, &mut byte).wall(Wall::UserNamespace, || "read(go)".to_owned())? {
+        1 => Ok(()),
+        _ => sys::exit_now(1),
+    }
+}
+
+fn die_with_parent() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .wall(Wall::PidNamespace, || "prctl(PR_SET_PDEATHSIG, SIGKILL)".to_owned())
+}
+
+fn become_root_inside() -> Result<()> {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    set_thread_groups(&[]).wall(Wall::OwnUid, || "setgroups(0)".to_owned())?;
+    set_thread_res_gid(gid, gid, gid).wall(Wall::OwnUid, || "setresgid(0, 0, 0)".to_owned())?;
+    set_thread_res_uid(uid, uid, uid).wall(Wall::OwnUid, || "setresuid(0, 0, 0)".to_owned())
+}
+
+/// A terminal of the sandbox's own devpts: (master, slave). Made here, by trusted code in the sandbox's namespaces;
+/// nothing that runs inside ever hands out a descriptor.
+fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
+    let wall = Wall::OwnSession;
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/pts/ptmx", flags, rustix::fs::Mode::empty())
+        .wall(wall, || "open(\"/dev/pts/ptmx\")".to_owned())?;
+    rustix::pty::unlockpt(&master).wall(wall, || "ioctl(TIOCSPTLCK, 0)".to_owned())?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )
+    .wall(wall, || "ioctl(TIOCGPTPEER)".to_owned())?;
+    Ok((master, slave))
+}
+
+/// The same file at a number that is nobody's place.
+fn above(fd: OwnedFd) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(&fd, 10).wall(Wall::OwnRoot, || "fcntl(F_DUPFD_CLOEXEC, 10)".to_owned())
+}
+
+/// Never raises what the caller already bounds lower.
+fn limit(resource: Resource, most: u64) -> Result<()> {
+    let had = rustix::process::getrlimit(resource);
+    let most = had.maximum.map_or(most, |had| had.min(most));
+    rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+        .wall(Wall::Rlimits, || format!("setrlimit({resource:?}, {most})"))
+}
+
+fn domain(plan: &Plan) -> Result<Domain> {
+    let domain = Domain::new(plan.landlock_abi)?;
+    match plan.root {
+        RootInside::No => domain.read(Path::new("/"))?,
+        RootInside::Granted => domain.write(Path::new("/"))?,
+    }
+    domain.use_nodes(Path::new("/dev"))?;
+    domain.use_nodes(Path::new("/proc"))?;
+    for path in ["/tmp", "/var/tmp", "/dev/shm", "/home/user"] {
+        domain.write(Path::new(path))?;
+    }
+    for zone in &plan.zones {
+        if !matches!(zone.kind, ZoneKind::Read { .. }) {
+            domain.write(&zone.at)?;
+        }
+    }
+    Ok(domain)
+}
+
+/// Leaves the agent what it needs to switch users, and every command below it nothing that is not in the bounding set.
+fn drop_capabilities(plan: &Plan) -> Result<()> {
+    let wall = Wall::NoCapabilities;
+    let kept = CapabilitySet::from_bits_retain(plan.agent_capabilities | plan.root_capabilities());
+    for number in 0..64 {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(one) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            // Past the last capability that this kernel has.
+            Err(rustix::io::Errno::INVAL) => break,
+            done => done.wall(wall, || format!("prctl(PR_CAPBSET_DROP, {number})"))?,
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()
+        .wall(wall, || "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())?;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).wall(wall, || format!("capset({kept:?})"))
+}

@@ -1,0 +1,160 @@
+//! What a writer knows of `log/tail`, and how it keeps up with the other writers.
+
+use crate::disk::State;
+use crate::frame::{self, Check, Header, Kind, Next};
+use crate::head::{self, Found};
+use crate::layout::{TAIL, TAIL_BYTES_MAX};
+use crate::tree::Frontier;
+use crate::{Checkpoint, Error, Hash};
+use rustix::fs::{OFlags, fstat, ftruncate};
+use std::fs::File;
+
+/// The newest entries of a log, open for appending.
+pub(crate) struct Tail {
+    file: File,
+    /// Tells whether another writer has put a new file in this one's place. The number cannot be used again
+    /// while `file` is open.
+    inode: u64,
+    /// Bytes of the header and of the whole frames; the next frame begins here.
+    len: u64,
+    header: Header,
+    leaves: Vec<Hash>,
+    newest: Option<Checkpoint>,
+    /// Records that are known to have reached the disk whole, so that only later ones can be torn.
+    durable: u64,
+}
+
+impl Tail {
+    /// Reads the tail. What a crash cut short at its end is left out, and trimmed by the next writer.
+    pub(crate) fn load(state: &State) -> Result<Tail, Error> {
+        // The head first: the log is never behind a head that was read before it.
+        let head = match head::read(state)? {
+            Found::Head(head) => head.size,
+            Found::Nothing | Found::Garbage => 0,
+        };
+        let mut file = state.file(TAIL, OFlags::RDWR)?;
+        let inode = fstat(&file).map_err(|errno| state.failed("fstat", TAIL, errno))?.st_ino;
+        let bytes = state.read_from(TAIL, &mut file, 0, TAIL_BYTES_MAX)?;
+        let (header, len) = Header::decode(&bytes).map_err(|what| state.damaged(TAIL, 0, what))?;
+        let newest = match header.note.as_slice() {
+            [] => None,
+            note => Some(checkpoint(note).ok_or_else(|| state.damaged(TAIL, 0, "not a checkpoint"))?),
+        };
+        let mut tail =
+            Tail { file, inode, len: len as u64, header, leaves: Vec::new(), newest, durable: head };
+        tail.take(state, &bytes[len..])?;
+        match tail.size() < head {
+            true => Err(Error::Truncated { path: state.path("log"), records: tail.size(), sealed: head }),
+            false => Ok(tail),
+        }
+    }
+
+    /// Takes in what other writers did since, and trims what a crashed one left half written. Call it under
+    /// the lock.
+    pub(crate) fn catch_up(&mut self, state: &State) -> Result<(), Error> {
+        let stat = state.stat(TAIL)?;
+        let size = stat.st_size as u64;
+        if stat.st_ino != self.inode || size < self.len {
+            *self = Tail::load(state)?;
+        } else if size > self.len {
+            let bytes = state.read_from(TAIL, &mut self.file, self.len, TAIL_BYTES_MAX)?;
+            self.take(state, &bytes)?;
+        } else {
+            return Ok(());
+        }
+        let found = fstat(&self.file).map_err(|errno| state.failed("fstat", TAIL, errno))?;
+        match found.st_size as u64 > self.len {
+            true => self.trim(state),
+            false => Ok(()),
+        }
+    }
+
+    /// Appends whole frames, all or nothing, and syncs them when asked to.
+    pub(crate) fn append(
+        &mut self,
+        state: &State,
+        bytes: &[u8],
+        durable: crate::Durable,
+    ) -> Result<(), Error> {
+        let written = state.write_at(TAIL, &self.file, self.len, bytes).and_then(|()| match durable {
+            crate::Durable::Now => self.sync(state),
+            crate::Durable::Later => Ok(()),
+        });
+        if written.is_err() {
+            // Nobody was told that these bytes are recorded. If they cannot be taken back either, what stands
+            // there is torn, or whole and harmless: the record of something that did not happen.
+            let _ = self.trim(state);
+            return written;
+        }
+        self.take(state, bytes)
+    }
+
+    /// Makes everything in the file durable.
+    pub(crate) fn sync(&self, state: &State) -> Result<(), Error> {
+        rustix::fs::fdatasync(&self.file).map_err(|errno| state.failed("fdatasync", TAIL, errno))
+    }
+
+    /// How many records the log holds.
+    pub(crate) fn size(&self) -> u64 {
+        self.header.first + self.leaves.len() as u64
+    }
+
+    /// How many of them are in the tail.
+    pub(crate) fn entries(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// The leaf hash of the last record.
+    pub(crate) fn last(&self) -> Hash {
+        self.leaves.last().copied().unwrap_or(self.header.prev)
+    }
+
+    /// The newest checkpoint.
+    pub(crate) fn newest(&self) -> Option<&Checkpoint> {
+        self.newest.as_ref()
+    }
+
+    /// The root of the tree over all records.
+    pub(crate) fn root(&self) -> Hash {
+        let mut tree = Frontier::new(self.header.first, self.header.frontier.clone());
+        tree.extend(self.leaves.iter().copied());
+        tree.root()
+    }
+
+    /// All bytes that are known to be whole.
+    pub(crate) fn bytes(&mut self, state: &State) -> Result<Vec<u8>, Error> {
+        let mut bytes = state.read_from(TAIL, &mut self.file, 0, TAIL_BYTES_MAX)?;
+        bytes.truncate(self.len as usize);
+        Ok(bytes)
+    }
+
+    fn trim(&self, state: &State) -> Result<(), Error> {
+        ftruncate(&self.file, self.len).map_err(|errno| state.failed("ftruncate", TAIL, errno))
+    }
+
+    fn take(&mut self, state: &State, bytes: &[u8]) -> Result<(), Error> {
+        let mut rest = bytes;
+        loop {
+            let check = if self.size() < self.durable { Check::Layout } else { Check::Body };
+            let frame = match frame::next(rest, check) {
+                Next::Frame(frame) => frame,
+                Next::End | Next::Torn => return Ok(()),
+                Next::Damaged(what) => return Err(state.damaged(TAIL, self.len, what)),
+            };
+            match frame.kind {
+                Kind::Entry => self.leaves.push(frame.hash),
+                Kind::Checkpoint => {
+                    let newest = checkpoint(frame.body);
+                    self.newest =
+                        Some(newest.ok_or_else(|| state.damaged(TAIL, self.len, "not a checkpoint"))?);
+                }
+            }
+            self.len += frame.len() as u64;
+            rest = &rest[frame.len()..];
+        }
+    }
+}
+
+fn checkpoint(note: &[u8]) -> Option<Checkpoint> {
+    Checkpoint::parse(std::str::from_utf8(note).ok()?)
+}

@@ -1,0 +1,11 @@
+//! The promises of the ledger, kept from the outside.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be made ends the test")]
+
+mod crash;
+mod errors;
+mod format;
+mod log;
+mod scale;
+mod tamper;
+mod together;

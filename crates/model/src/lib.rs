@@ -1,0 +1,16 @@
+//! The nouns that every other crate speaks in. No I/O, no clock of its own, nothing that must not run
+//! between a fork and an exec.
+
+mod clock;
+mod event;
+mod id;
+mod limits;
+mod quoted;
+mod wall;
+
+pub use clock::{Clock, Moment};
+pub use event::{Decision, Effect, EndReason, Event, LimitHit, Usage};
+pub use id::{NotAnId, SandboxId};
+pub use limits::{Limits, NotASize, NotATime, parse_duration_ms, parse_size_bytes};
+pub use quoted::{NotQuoted, quote, unquote};
+pub use wall::{NotAWall, Wall, Walls};

@@ -1,0 +1,144 @@
+//! Copies the files of a write zone to the host, after the sandbox is gone and can change them no more.
+//!
+//! Regular files and directories go out. Links, devices, FIFOs and sockets stay behind and are listed: on the host
+//! each would mean something that it did not mean inside. A file appears under its name whole or not at all, is the
+//! caller's, and keeps no set-user-id bit.
+
+use crate::beneath;
+use ledger::Recorded;
+use model::quote;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+
+/// A directory tree deeper than this is left behind below that depth; each level holds two descriptors open.
+const DEPTH_MAX: usize = 128;
+/// So many names of what was left behind are kept.
+const REFUSED_MAX: usize = 100;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What went out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct HandedOut {
+    pub files: u64,
+    pub bytes: u64,
+    pub refused: Vec<String>,
+}
+
+/// Copies everything beneath `zone` to beneath `target`. That it happens is on record.
+pub(crate) fn hand_out(
+    _recorded: Recorded<crate::effects::HandOut>,
+    zone: &OwnedFd,
+    target: &OwnedFd,
+) -> HandedOut {
+    let mut out = HandedOut::default();
+    directory(zone, target, &mut Vec::new(), &mut out);
+    out
+}
+
+fn directory(from: &OwnedFd, to: &OwnedFd, path: &mut Vec<CString>, out: &mut HandedOut) {
+    if path.len() > DEPTH_MAX {
+        return refuse(path, "too deep", out);
+    }
+    // A private copy of the descriptor's position: the listing must start at the beginning.
+    let listing = match beneath::open(from, c".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
+        Ok(listing) => listing,
+        Err(error) => return refuse(path, &error.to_string(), out),
+    };
+    let Ok(entries) = Dir::new(listing) else { return refuse(path, "cannot be listed", out) };
+    for entry in entries {
+        let Ok(entry) = entry else { return refuse(path, "cannot be listed to its end", out) };
+        let name = entry.file_name().to_owned();
+        if matches!(name.as_bytes(), b"." | b"..") {
+            continue;
+        }
+        path.push(name);
+        let name = &path[path.len() - 1].clone();
+        if let Err(why) = one(from, to, name, path, out) {
+            refuse(path, &why, out);
+        }
+        path.pop();
+    }
+}
+
+fn one(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    name: &CStr,
+    path: &mut Vec<CString>,
+    out: &mut HandedOut,
+) -> Result<(), String> {
+    let stat =
+        rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| error.to_string())?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            let inner =
+                readable(from, name, OFlags::RDONLY | OFlags::DIRECTORY, 0o700).map_err(|e| e.to_string())?;
+            let outer = beneath::open_or_make_directory(to, name).map_err(|e| format!("on the host: {e}"))?;
+            directory(&inner, &outer, path, out);
+            Ok(())
+        }
+        FileType::RegularFile => {
+            let source = readable(from, name, OFlags::RDONLY, 0o400).map_err(|e| e.to_string())?;
+            let executable = stat.st_mode & 0o100 != 0;
+            let bytes = file(&source, to, name, executable).map_err(|e| format!("on the host: {e}"))?;
+            out.files += 1;
+            out.bytes += bytes;
+            Ok(())
+        }
+        FileType::Symlink => Err("a symbolic link".to_owned()),
+        _ => Err("neither a file nor a directory".to_owned()),
+    }
+}
+
+/// Opens what the sandbox may have closed to itself: the file is its owner's to give, and its owner is gone.
+fn readable(from: &OwnedFd, name: &CStr, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
+    match beneath::open(from, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            rustix::fs::chmodat(from, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+            beneath::open(from, name, flags, Mode::empty())
+        }
+        other => other,
+    }
+}
+
+/// Writes beside the name, then renames: whoever reads the name sees the old file or the new one.
+fn file(source: &OwnedFd, to: &OwnedFd, name: &CStr, executable: bool) -> Result<u64, Errno> {
+    let mode = Mode::from_raw_mode(if executable { 0o777 } else { 0o666 });
+    let half = CString::new(format!(".casemate-{}", std::process::id())).map_err(|_| Errno::INVAL)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let target = match beneath::open(to, &half, flags, mode) {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(to, &half, AtFlags::empty())?;
+            beneath::open(to, &half, flags, mode)?
+        }
+        other => other?,
+    };
+    let copied = copy(source, &target).and_then(|bytes| {
+        rustix::fs::renameat(to, &half, to, name)?;
+        Ok(bytes)
+    });
+    copied.inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(to, &half, AtFlags::empty());
+    })
+}
+
+fn copy(source: &OwnedFd, target: &OwnedFd) -> Result<u64, Errno> {
+    let mut total = 0;
+    loop {
+        match rustix::fs::sendfile(target.as_fd(), source.as_fd(), None, CHUNK_BYTES) {
+            Ok(0) => return Ok(total),
+            Ok(length) => total += length as u64,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn refuse(path: &[CString], why: &str, out: &mut HandedOut) {
+    if out.refused.len() < REFUSED_MAX {
+        let names: Vec<String> = path.iter().map(|name| quote(name.as_bytes())).collect();
+        out.refused.push(format!("{}: {why}", names.join("/")));
+    }
+}

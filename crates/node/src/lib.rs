@@ -1,0 +1,26 @@
+//! The life of the sandboxes of one machine. So far: of one sandbox that runs one command.
+//!
+//! ```text
+//! policy ─→ prepare ─→ jail::start ─────────→ walls stand ─→ exec ─→ relay … ─→ end ─→ hand out ─→ seal
+//!                        └─ meanwhile: Ledger::record(load, start, exec)   ↑ takes the Recorded permit
+//! ```
+//!
+//! It knows no command line and no HTTP. It is synchronous and single-threaded: [`run`] forks.
+
+mod beneath;
+mod clock;
+mod denials;
+mod effects;
+mod error;
+mod handout;
+mod prepare;
+mod relay;
+mod run;
+mod state;
+mod terminal;
+
+pub use clock::SystemClock;
+pub use error::Error;
+pub use prepare::KERNEL_MIN;
+pub use run::{Hooks, Outcome, Request, run};
+pub use state::{PolicySource, State, StateError};

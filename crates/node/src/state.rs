@@ -1,0 +1,136 @@
+//! The state directory: where the ledger, its key and compiled policies live.
+
+use policy::Policy;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A state directory that is there, ours and closed to others.
+#[derive(Debug, Clone)]
+pub struct State {
+    path: PathBuf,
+}
+
+/// Why a state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// There is no place for it.
+    #[error("no state directory: neither --state, XDG_STATE_HOME nor HOME says where it is")]
+    Nowhere,
+    /// It cannot be made or read.
+    #[error("state directory: {call}")]
+    Call {
+        /// The call that failed.
+        call: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else could change what is in it.
+    #[error("the state directory `{path}` {problem}")]
+    NotOurs {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl StateError {
+    pub(crate) fn mend(&self) -> String {
+        match self {
+            StateError::Nowhere | StateError::Call { .. } => {
+                "name a directory that you may write with --state DIR".to_owned()
+            }
+            StateError::NotOurs { path, .. } => {
+                format!("`chmod 700` it as its owner, or name another with --state DIR: {}", path.display())
+            }
+        }
+    }
+}
+
+/// The text of a policy and where it came from.
+#[derive(Debug, Clone)]
+pub struct PolicySource {
+    /// The document.
+    pub text: Vec<u8>,
+    /// `shipped:NAME`, or the path it was read from.
+    pub origin: String,
+}
+
+impl State {
+    /// The default place: `/var/lib/casemate` for root, else below the user's state home (XDG base directories).
+    ///
+    /// # Errors
+    /// An ordinary user without a home.
+    pub fn default_path() -> Result<PathBuf, StateError> {
+        if rustix::process::geteuid().is_root() {
+            return Ok("/var/lib/casemate".into());
+        }
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_STATE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+            .map(|base| base.join("casemate"))
+            .ok_or(StateError::Nowhere)
+    }
+
+    /// Opens the directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, belongs to somebody else, or is open to others.
+    pub fn open(path: &Path) -> Result<State, StateError> {
+        let at = |call: &str, path: &Path| {
+            let call = format!("{call}({path:?})");
+            move |source| StateError::Call { call, source }
+        };
+        let path = std::path::absolute(path).map_err(at("absolute", path))?;
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+                made.map_err(at("mkdir", &path))?;
+                std::fs::symlink_metadata(&path).map_err(at("stat", &path))?
+            }
+            found => found.map_err(at("stat", &path))?,
+        };
+        let refuse = |problem| Err(StateError::NotOurs { path: path.clone(), problem });
+        if !metadata.is_dir() {
+            return refuse("is not a directory");
+        }
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return refuse("belongs to another user");
+        }
+        if metadata.permissions().mode() & 0o022 != 0 {
+            return refuse("can be changed by other users");
+        }
+        Ok(State { path })
+    }
+
+    /// Where it is, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Loads a policy: from the cache of compiled ones if this very text was compiled by this very version before.
+    ///
+    /// # Errors
+    /// All that is wrong with the document.
+    pub fn load_policy(&self, source: &PolicySource) -> Result<Policy, policy::Rejected> {
+        let hash = policy::hash_of(&source.text);
+        let file = self.path.join("cache").join(hash.trim_start_matches("sha256:"));
+        if let Some(policy) = std::fs::read(&file).ok().and_then(|bytes| Policy::from_cache(&bytes, &hash)) {
+            return Ok(policy);
+        }
+        let policy = Policy::parse(&source.text, &source.origin)?;
+        // A cache that cannot be written only costs time; the ledger will say if the directory is unusable.
+        let _ = self.keep(&file, &policy.to_cache());
+        Ok(policy)
+    }
+
+    fn keep(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        let directory = self.path.join("cache");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        let half = directory.join(format!("writing-{}", std::process::id()));
+        std::fs::write(&half, bytes)?;
+        std::fs::rename(&half, file)
+    }
+}

@@ -1,0 +1,152 @@
+//! Decides. The only place where a [`Permit`] is made.
+
+use crate::Policy;
+use model::{Decision, quote};
+
+/// The rule that allows a command while the language has no rules about tools.
+const EXEC_RULE: &str = "exec (no [[tools]] rule)";
+
+/// A command that somebody wants to run inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub argv: Vec<Vec<u8>>,
+    /// The working directory inside, absolute.
+    pub cwd: Vec<u8>,
+    /// The whole environment, as names and values.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// As whom.
+    pub user: User,
+    /// The terminal that it gets, if any.
+    pub terminal: Option<Terminal>,
+}
+
+/// A user inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// The ordinary one.
+    User,
+    /// Root, inside only.
+    Root,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terminal {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub columns: u16,
+}
+
+/// The proof that a policy allows `T`. What acts takes a permit, so that nothing acts undecided.
+///
+/// Only this crate makes one, and one is good for one act:
+///
+/// ```compile_fail,E0451
+/// use policy::{ExecRequest, Permit};
+/// fn forge(request: ExecRequest) -> Permit<ExecRequest> {
+///     let decision = model::Decision { verdict: "allow", rule: String::new() };
+///     Permit { request, decision }
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn twice(permit: policy::Permit<policy::ExecRequest>) -> policy::Permit<policy::ExecRequest> {
+///     permit.clone()
+/// }
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Permit<T> {
+    request: T,
+    decision: Decision,
+}
+
+impl<T> Permit<T> {
+    /// What is allowed.
+    pub fn request(&self) -> &T {
+        &self.request
+    }
+
+    /// What allowed it, for the record.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Uses the permit up.
+    pub fn into_request(self) -> T {
+        self.request
+    }
+}
+
+/// A request that the policy does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("denied by the rule `{rule}`: {asked}")]
+pub struct Denied {
+    /// The rule: `root`, or `request` for what no policy could allow.
+    pub rule: String,
+    /// What was asked, quoted.
+    pub asked: String,
+    /// What would change the answer.
+    pub mend: String,
+}
+
+impl Denied {
+    /// What denied it, for the record.
+    pub fn decision(&self) -> Decision {
+        Decision { verdict: "deny", rule: self.rule.clone() }
+    }
+}
+
+impl Policy {
+    /// Decides whether a command may run.
+    ///
+    /// # Errors
+    /// By the rule `request`: an empty command, a NUL byte, a working directory that is not absolute, a
+    /// variable without a name. By the rule `root`: root inside, unless the policy says `root = true`.
+    pub fn exec(&self, request: &ExecRequest) -> Result<Permit<ExecRequest>, Denied> {
+        let denied = |rule: &str, mend: &str| {
+            Err(Denied { rule: rule.to_owned(), asked: asked(request), mend: mend.to_owned() })
+        };
+        if let Some(mend) = malformed(request) {
+            return denied("request", mend);
+        }
+        if request.user == User::Root && !self.root {
+            return denied("root", "run it as the ordinary user, or write `root = true` in the policy");
+        }
+        let decision = Decision { verdict: "allow", rule: EXEC_RULE.to_owned() };
+        Ok(Permit { request: request.clone(), decision })
+    }
+}
+
+/// What the kernel could not even be asked for: the mend, if so.
+fn malformed(request: &ExecRequest) -> Option<&'static str> {
+    let ExecRequest { argv, cwd, env, .. } = request;
+    let nul = |bytes: &[u8]| bytes.contains(&0);
+    if argv.first().is_none_or(Vec::is_empty) {
+        Some("name a program to run")
+    } else if argv.iter().any(|word| nul(word)) || env.iter().any(|(k, v)| nul(k) || nul(v)) || nul(cwd) {
+        Some("leave out NUL bytes")
+    } else if !cwd.starts_with(b"/") {
+        Some("give the working directory as an absolute path inside")
+    } else if env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
+        Some("give every variable a name without `=`")
+    } else {
+        None
+    }
+}
+
+fn asked(request: &ExecRequest) -> String {
+    const BYTES_MAX: usize = 200;
+    let mut command = request.argv.iter().map(quote).collect::<Vec<_>>().join(" ");
+    if command.len() > BYTES_MAX {
+        command.truncate(command.floor_char_boundary(BYTES_MAX));
+        command.push('…');
+    }
+    let user = match request.user {
+        User::User => "the ordinary user",
+        User::Root => "root",
+    };
+    format!("run `{command}` as {user}")
+}

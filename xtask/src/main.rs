@@ -1,0 +1,111 @@
+//! `cargo xtask`: what people and CI run. One file per command.
+
+mod apt;
+mod audit;
+mod bench;
+mod cpio;
+mod demo;
+mod expected;
+mod faults;
+mod guest;
+mod layers;
+mod leftovers;
+mod place;
+mod program;
+mod qemu;
+mod rivals;
+mod tally;
+mod test;
+mod uml;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, tests and measures Casemate")]
+struct Words {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the crates against the layer table in docs/ARCHITECTURE.md
+    Layers,
+    /// Set up what the tests need and run them
+    Test(test::Test),
+    /// Run the main job: three real jobs behind walls, on the record
+    Demo,
+    /// Break something on purpose
+    #[command(subcommand)]
+    Faults(Faults),
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Run a command under user-mode Linux: kernel 6.1, cgroup v2, no Landlock
+    Uml(Guest),
+    /// Run a command under Debian's stock kernel in QEMU: cgroup v2, Landlock
+    Qemu(Guest),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How long `casemate run -- /bin/true` takes, beside bwrap, runc, a floor and a bare start
+    Start(bench::Start),
+}
+
+#[derive(Subcommand)]
+enum Faults {
+    /// SIGKILL to `casemate run` at random points: nothing stays, no record is lost
+    Kill(faults::Kill),
+}
+
+#[derive(Args)]
+struct Guest {
+    /// End the machine after so many seconds
+    #[arg(long, default_value_t = 600)]
+    timeout_s: u64,
+    /// Set in the command's environment: NAME=VALUE
+    #[arg(long, value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Guest {
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn main() -> ExitCode {
+    match run(Words::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Layers => layers::check()?,
+        Task::Test(words) => test::run(&words)?,
+        Task::Demo => demo::run()?,
+        Task::Faults(Faults::Kill(words)) => faults::command(&words)?,
+        Task::Bench(Bench::Start(words)) => bench::start(&words)?,
+        Task::Uml(guest) => return Ok(uml::run(&guest.command, &guest.env, guest.timeout())?.code()),
+        Task::Qemu(guest) => return Ok(qemu::run(&guest.command, &guest.env, guest.timeout())?.code()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,187 @@
+//! `cargo xtask test`: sets up what the tests need, runs them all, and says what was not run and why.
+//!
+//! To the tests it says, in their environment: `CASEMATE_BIN`, the built binary; `CASEMATE_LONG=1`, run what is long
+//! too; `CASEMATE_GUEST`, the machine they run in (`uml` or `qemu`), where everything is slower; `CASEMATE_NOT_RUN`,
+//! a file to which a test that cannot run here appends one line with its name and the reason.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use rustix::process::geteuid;
+
+use crate::guest;
+use crate::program::{self, check, program, read};
+use crate::tally::{self, Tally};
+use crate::{apt, faults, place, qemu, uml};
+
+const PROGRAMS: [(&str, &str); 4] =
+    [("python3", "python3"), ("gcc", "gcc"), ("make", "make"), ("newuidmap", "uidmap")];
+const GUEST_LIMIT: Duration = Duration::from_secs(10 * 60);
+const GUEST_LIMIT_ALL: Duration = Duration::from_secs(60 * 60);
+const HOST: &str = "this machine";
+const DOCUMENTATION: &str = "documentation";
+const KILL: &str = "kill -9";
+const KILLS: u32 = 20;
+const KILLS_ALL: u32 = 200;
+
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Also what is long, and Debian's stock kernel in QEMU
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(words: &Test) -> Result<()> {
+    apt::programs(&PROGRAMS)?;
+    nextest()?;
+    let casemate = place::casemate()?;
+    let root = geteuid().is_root();
+
+    let mut tallies = vec![
+        part(HOST, host(&casemate, words.all, root)),
+        part(DOCUMENTATION, documentation()),
+        part(KILL, kill(&casemate, words.all)),
+        part("uml", contained("uml", &casemate, words.all, uml::run)),
+    ];
+    if words.all {
+        tallies.push(part("qemu", contained("qemu", &casemate, true, qemu::run)));
+    }
+    if !tally::report(&tallies, root) {
+        bail!("the tests failed");
+    }
+    Ok(())
+}
+
+/// Everything in the workspace, on this machine's kernel.
+fn host(casemate: &Path, all: bool, root: bool) -> Result<Tally> {
+    let not_run = tempfile::NamedTempFile::new()?;
+    let mut command = vec!["nextest".into(), "run".into(), "--workspace".into()];
+    command.extend(flags(all));
+    let mut cargo = place::cargo();
+    cargo.args(&command).envs(variables(casemate, all)).env("CASEMATE_NOT_RUN", not_run.path());
+    let (success, log) = relayed(&cargo)?;
+    let mut tally = Tally::of_nextest(HOST, &log);
+    tally.not_run = fs::read_to_string(not_run.path())?.lines().map(str::to_owned).collect();
+    if !root {
+        tally.not_run.push("the root profile: we are not root".to_owned());
+    }
+    if !success && tally.good() {
+        tally.broken = Some("nextest ended badly".to_owned());
+    }
+    Ok(tally)
+}
+
+/// The examples in the documentation. What must not compile is proved there.
+fn documentation() -> Result<Tally> {
+    let mut cargo = place::cargo();
+    cargo.args(["test", "--workspace", "--doc"]);
+    let (success, log) = relayed(&cargo)?;
+    let mut tally = Tally::of_libtest(DOCUMENTATION, &log);
+    if !success && tally.good() {
+        tally.broken = Some("cargo ended badly".to_owned());
+    }
+    Ok(tally)
+}
+
+fn kill(casemate: &Path, all: bool) -> Result<Tally> {
+    let times = if all { KILLS_ALL } else { KILLS };
+    faults::kill(casemate, times, None)?;
+    Ok(Tally { part: KILL.to_owned(), passed: times, ..Tally::default() })
+}
+
+/// A part that could not be run to its end is one that failed.
+fn part(name: &str, result: Result<Tally>) -> Tally {
+    result.unwrap_or_else(|error| Tally {
+        part: name.to_owned(),
+        broken: Some(format!("{error:#}")),
+        ..Tally::default()
+    })
+}
+
+/// The containment tests under another kernel. They are built here and only run there.
+fn contained(name: &str, casemate: &Path, all: bool, machine: guest::Run) -> Result<Tally> {
+    let directory = place::cache("containment")?;
+    let list = ["nextest", "list", "--package", "containment", "--list-type", "binaries-only"];
+    let binaries = directory.join("binaries.json");
+    fs::write(&binaries, read(place::cargo().args(list).args(["--message-format", "json"]))?)?;
+    let workspace = directory.join("workspace.json");
+    fs::write(&workspace, read(place::cargo().args(["metadata", "--format-version", "1"]))?)?;
+
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut command = vec![text(&nextest_binary()?), "nextest".to_owned(), "run".to_owned()];
+    command.extend(["--binaries-metadata".to_owned(), text(&binaries)]);
+    command.extend(["--cargo-metadata".to_owned(), text(&workspace)]);
+    command.extend(flags(all));
+    let mut env = variables(casemate, all);
+    env.push(("CASEMATE_GUEST".to_owned(), name.to_owned()));
+    println!("\ncontainment under {name}");
+    let limit = if all { GUEST_LIMIT_ALL } else { GUEST_LIMIT };
+    let output = machine(&command, &env, limit)?;
+    let mut tally = Tally::of_nextest(name, &output.log);
+    tally.not_run = output.not_run;
+    if output.status != 0 && tally.good() {
+        tally.broken = Some(format!("nextest ended with {}", output.status));
+    }
+    Ok(tally)
+}
+
+fn flags(all: bool) -> Vec<String> {
+    let mut flags = vec!["--no-fail-fast"];
+    if all {
+        flags.push("--run-ignored=all");
+    }
+    flags.into_iter().map(str::to_owned).collect()
+}
+
+fn variables(casemate: &Path, all: bool) -> Vec<(String, String)> {
+    let mut env = vec![("CASEMATE_BIN".to_owned(), casemate.to_string_lossy().into_owned())];
+    if all {
+        env.push(("CASEMATE_LONG".to_owned(), "1".to_owned()));
+    }
+    env
+}
+
+/// Runs to the end, shows what it writes as it comes, and returns that too.
+fn relayed(command: &Command) -> Result<(bool, String)> {
+    let mut shell = program("/bin/sh");
+    // One pipe keeps the order of both streams.
+    shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(place::root()).stdout(std::process::Stdio::piped());
+    let mut child = shell.spawn()?;
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stdout.take().context("no pipe")?);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        print!("{text}");
+        log.push_str(&text);
+        line.clear();
+    }
+    Ok((child.wait()?.success(), log))
+}
+
+/// Makes sure that `cargo nextest` is there.
+fn nextest() -> Result<()> {
+    if nextest_binary().is_err() {
+        println!("installing cargo-nextest");
+        check(place::cargo().args(["install", "--locked", "cargo-nextest"]))?;
+    }
+    nextest_binary().map(drop)
+}
+
+fn nextest_binary() -> Result<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")));
+    program::find("cargo-nextest")
+        .or_else(|| {
+            home.map(|home| home.join("bin").join(OsStr::new("cargo-nextest"))).filter(|file| file.is_file())
+        })
+        .context("there is no cargo-nextest")
+}
