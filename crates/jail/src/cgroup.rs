@@ -62,6 +62,11 @@ impl Home {
         [Wall::CpuLimit, Wall::MemoryLimit, Wall::PidsLimit, Wall::CgroupNamespace].into_iter().collect()
     }
 
+    /// Whether processes are born into cgroups here.
+    pub fn is_v2(&self) -> bool {
+        matches!(self, Home::V2(_))
+    }
+
     /// Its directories.
     pub fn directories(&self) -> &[PathBuf] {
         match self {
@@ -75,7 +80,7 @@ impl Home {
     /// # Errors
     /// A directory or a limit that the kernel refuses. What was made until then is removed.
     pub fn create(&self, id: SandboxId, limits: &Limits) -> Result<Cgroup> {
-        let mut cgroup = Cgroup { v2: matches!(self, Home::V2(_)), parts: Vec::new() };
+        let mut cgroup = Cgroup { v2: self.is_v2(), parts: Vec::new() };
         match cgroup.fill(self, id, limits) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
@@ -88,14 +93,24 @@ impl Home {
     /// Ends and removes every cgroup here whose owner is gone.
     pub fn sweep(&self) {
         for home in self.directories() {
-            for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
-                let ours = entry.file_name().to_str().is_some_and(|name| name.parse::<SandboxId>().is_ok());
-                if let (true, Ok(dir)) = (ours, open_dir(&entry.path())) {
-                    let part = Part { path: entry.path(), dir };
-                    if rustix::fs::flock(&part.dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                        part.end();
-                    }
-                }
+            // A directory without subdirectories has two links: most of the time there is nothing to look at.
+            if rustix::fs::stat(home).is_ok_and(|stat| stat.st_nlink > 2) {
+                sweep(home);
+            }
+        }
+    }
+}
+
+fn sweep(home: &Path) {
+    for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.parse::<SandboxId>().is_ok());
+        if !ours {
+            continue;
+        }
+        if let Ok(dir) = open_dir(&entry.path()) {
+            let part = Part { path: entry.path(), dir };
+            if rustix::fs::flock(&part.dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                part.end();
             }
         }
     }
@@ -217,6 +232,11 @@ impl Cgroup {
         let line = format!("{} {}", notice.as_raw_fd(), control.as_raw_fd());
         part.write("cgroup.event_control", &line, wall)?;
         Ok(MemoryWatch::Notice(notice))
+    }
+
+    /// The numbers of its open descriptors: whoever keeps one open owns it.
+    pub fn descriptors(&self) -> Vec<i32> {
+        self.parts.iter().map(|part| part.dir.as_raw_fd()).collect()
     }
 
     /// Which limits were hit so far.

@@ -1,9 +1,10 @@
 //! Builds native walls, then becomes the agent inside them.
 //!
 //! ```text
-//! caller ──fork──→ warden ──clone3──→ builder: Fresh → Apart → Rooted → Sealed ──exec──→ agent (pid 1 inside)
-//!    ↑               │ limits, cgroup, death watch           │
-//!    └───────────────┴──── one report: walls + descriptors ──┘
+//! caller ──clone3──→ builder: Fresh → Apart → Rooted → Sealed ──exec──→ agent (pid 1 inside)
+//!   │  ↑                                         │
+//!   │  └──── one report: walls + descriptors ────┘
+//!   └──fork──→ warden: limits that need somebody awake; cleans up if the caller dies
 //! ```
 //!
 //! This crate is the trusted base: synchronous, without an allocator of descriptors other than the kernel, and with
@@ -15,6 +16,7 @@ pub mod ids;
 pub mod landlock;
 mod mounts;
 pub mod plan;
+pub mod probe;
 mod report;
 mod root;
 pub mod seccomp;
@@ -26,5 +28,5 @@ mod zone;
 pub use error::{Error, Result};
 pub use plan::{Plan, RootInside, Terminal, Zone, ZoneKind};
 pub use report::{Built, WRITE_ZONES_MAX};
-pub use warden::{Ended, Started, Warden, start};
+pub use warden::{Ended, Remains, Sandbox, Started, start};
 pub use zone::zone_of_user;

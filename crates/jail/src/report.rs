@@ -1,8 +1,9 @@
 //! The one message that a builder sends: the walls stand, or one does not.
 
-use crate::error::Error;
+use crate::error::{Error, For};
 use crate::plan::Plan;
 use model::{Wall, Walls};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -35,6 +36,58 @@ pub struct Built {
     pub zones: Vec<OwnedFd>,
 }
 
+/// Says one word, and gives descriptors with it. Both ends of this are trusted code.
+pub(crate) fn tell(socket: BorrowedFd<'_>, word: u8, fds: &[OwnedFd]) -> Result<(), Error> {
+    let fds: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+    send_with(socket, &[word], &fds).wall(Wall::UserNamespace, || format!("sendmsg({:?})", word as char))
+}
+
+/// Waits for one word and the descriptors that come with it.
+pub(crate) fn hear(socket: BorrowedFd<'_>) -> io::Result<(u8, Vec<OwnedFd>)> {
+    let mut word = [0];
+    match receive_with(socket, &mut word)? {
+        (1, fds) => Ok((word[0], fds)),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// What a builder said that failed, if it did.
+pub(crate) fn failure(socket: BorrowedFd<'_>) -> Option<Error> {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut fds, Some(&at_once)) {
+        Ok(1) => receive(socket).err(),
+        _ => None,
+    }
+}
+
+fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::from(Errno::NOBUFS));
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives one message: its length and its descriptors.
+fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other(
+            "descriptors were lost: the open-files limit of this process is too low",
+        ));
+    }
+    let fds = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    Ok((message.bytes, fds.collect()))
+}
+
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     plan: &Plan,
@@ -47,13 +100,7 @@ pub(crate) fn send(
     text.extend(plan.walls.to_bits().to_le_bytes());
     let fds: Vec<BorrowedFd<'_>> =
         std::iter::once(disk).chain(listener).chain(terminal).chain(zones).map(|fd| fd.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::from(Errno::NOBUFS));
-    }
-    sendmsg(socket, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    send_with(socket, &text, &fds)
 }
 
 pub(crate) fn send_failure(socket: BorrowedFd<'_>, error: &Error) {
@@ -75,20 +122,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Built, Error> {
     let lost =
         |source: io::Error| Error { wall: Wall::UserNamespace, call: "recvmsg(report)".to_owned(), source };
     let mut text = vec![0; 4096];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        .map_err(|error| lost(error.into()))?;
-    if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(lost(io::Error::other(
-            "descriptors were lost: the open-files limit of this process is too low",
-        )));
-    }
-    let mut fds = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    match &text[..message.bytes] {
+    let (length, fds) = receive_with(socket, &mut text).map_err(lost)?;
+    let mut fds = fds.into_iter();
+    match &text[..length] {
         [STANDS, listener, terminal, a, b, c, d] => Ok(Built {
             walls: Walls::from_bits(u32::from_le_bytes([*a, *b, *c, *d])),
             disk: fds.next().ok_or_else(|| lost(io::Error::other("no descriptor came with it")))?,

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 const OWN_BYTES: u64 = 1 << 20;
 const OWN_INODES: u64 = 512;
 
+/// Attributes of what covers something.
+const SEALED: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
+
 /// Copies of the host's mounts, made while this process still is its caller to the host's permissions.
 pub(crate) struct HostMounts {
     mounts: Vec<(PathBuf, FileType, OwnedFd)>,
@@ -130,13 +133,22 @@ impl Root {
         new.directory(new.disk.as_fd(), Path::new("root"), 0o755)?;
         new.file(new.disk.as_fd(), Path::new("masked-file"), b"", 0o000)?;
         new.directory(new.disk.as_fd(), Path::new("masked-directory"), 0o000)?;
-        new.root = mounts::copy(new.disk.as_fd(), Path::new("root"), NO_SUID | NO_DEV, Wall::OwnRoot)?;
-        mounts::place(new.root.as_fd(), new.disk.as_fd(), Path::new("root"), Wall::OwnRoot)?;
+        for (name, attributes) in
+            [("root", NO_SUID | NO_DEV), ("masked-file", SEALED), ("masked-directory", SEALED)]
+        {
+            let mount = mounts::copy(new.disk.as_fd(), Path::new(name), attributes, Wall::OwnRoot)?;
+            mounts::place(mount.as_fd(), new.disk.as_fd(), Path::new(name), Wall::OwnRoot)?;
+            if name == "root" {
+                new.root = mount;
+            }
+        }
+        rustix::process::fchdir(&new.disk).wall(Wall::OwnRoot, || "fchdir(disk)".to_owned())?;
         Ok(new)
     }
 
-    /// Fills the root: system, /etc, /dev, /proc, writable places, zones. Gives the directories of write zones.
-    pub(crate) fn furnish(&self, plan: &Plan, host: HostMounts) -> Result<Vec<OwnedFd>> {
+    /// Fills the root: system, /etc, /dev, /proc, writable places, zones. Gives the directories of write zones, and that
+    /// of the knobs that bound kernel objects.
+    pub(crate) fn furnish(&self, plan: &Plan, host: HostMounts) -> Result<(Vec<OwnedFd>, Option<OwnedFd>)> {
         for name in ["etc", "home", "var", "dev", "proc", "run", "sys", "root", "mnt", "opt", "srv"] {
             self.directory(self.root.as_fd(), Path::new(name), 0o755)?;
         }
@@ -162,11 +174,7 @@ impl Root {
         ] {
             self.writable(Path::new(path), name, mode, user)?;
         }
-        let zones = self.zones(plan)?;
-        if let (Some(knobs), true) = (knobs, plan.walls.has(Wall::NamespaceLimits)) {
-            bound_objects(knobs.as_fd(), &plan.user_max)?;
-        }
-        Ok(zones)
+        Ok((self.zones(plan)?, knobs))
     }
 
     fn zones(&self, plan: &Plan) -> Result<Vec<OwnedFd>> {
@@ -238,23 +246,23 @@ impl Root {
             }
             let path = Path::new(name);
             match mounts::kind(proc.as_fd(), path) {
-                Some((FileType::Directory, _)) => self.mask(proc.as_fd(), path, "masked-directory")?,
+                Some((FileType::Directory, _)) => {
+                    self.bind("masked-directory", &Path::new("proc").join(path), wall)?
+                }
                 Some((FileType::Symlink, _)) | None => {}
                 Some((_, stat)) if stat.st_mode & 0o077 == 0 => {}
-                Some(_) => self.mask(proc.as_fd(), path, "masked-file")?,
+                Some(_) => self.bind("masked-file", &Path::new("proc").join(path), wall)?,
             }
         }
         Ok(knobs)
     }
 
-    fn mask(&self, below: BorrowedFd<'_>, path: &Path, cover: &str) -> Result<()> {
-        let cover = mounts::copy(
-            self.disk.as_fd(),
-            Path::new(cover),
-            READ_ONLY | NO_SUID | NO_DEV | NO_EXEC,
-            Wall::PrivateProc,
-        )?;
-        mounts::place(cover.as_fd(), below, path, Wall::PrivateProc)
+    /// Binds a name beside the root to a path inside it. The tmpfs and the root are attached by now, so this is one
+    /// call; the bind has the attributes of the mount it is taken from.
+    fn bind(&self, name: &str, path: &Path, wall: Wall) -> Result<()> {
+        let target = Path::new("root").join(path);
+        rustix::mount::mount_bind(name, &target)
+            .wall(wall, || format!("mount({name:?}, {target:?}, MS_BIND)"))
     }
 
     /// A directory of the tmpfs, bound to a place; gives the directory itself.
@@ -283,25 +291,32 @@ impl Root {
 
     /// Makes the place for a mount and puts it there.
     fn attach(&self, mount: BorrowedFd<'_>, at: &Path, kind: FileType, wall: Wall) -> Result<()> {
+        self.place_for(at, kind)?;
+        mounts::place(mount, self.root.as_fd(), inner(at), wall)
+    }
+
+    /// Makes what a mount is put on: a directory, or an empty file, and what leads there.
+    fn place_for(&self, at: &Path, kind: FileType) -> Result<()> {
         let path = inner(at);
         self.parents(path)?;
-        match (kind, mounts::kind(self.root.as_fd(), path)) {
-            (FileType::Directory, None) => self.directory(self.root.as_fd(), path, 0o755)?,
-            (_, None) => self.file(self.root.as_fd(), path, b"", 0o444)?,
-            _ => {}
+        if kind == FileType::Directory {
+            return self.directory_if_missing(path);
         }
-        mounts::place(mount, self.root.as_fd(), path, wall)
+        rustix::fs::mknodat(&self.root, path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
+            .wall(Wall::OwnRoot, || format!("mknod({path:?}, S_IFREG)"))
     }
 
     fn parents(&self, path: &Path) -> Result<()> {
         let mut above: Vec<&Path> = path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).collect();
         above.reverse();
-        for path in above {
-            if mounts::kind(self.root.as_fd(), path).is_none() {
-                self.directory(self.root.as_fd(), path, 0o755)?;
-            }
+        above.into_iter().try_for_each(|path| self.directory_if_missing(path))
+    }
+
+    fn directory_if_missing(&self, path: &Path) -> Result<()> {
+        match rustix::fs::mkdirat(&self.root, path, Mode::from_raw_mode(0o755)) {
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            made => made.wall(Wall::OwnRoot, || format!("mkdir({path:?})")),
         }
-        Ok(())
     }
 
     fn directory(&self, at: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<()> {
@@ -338,18 +353,6 @@ impl Root {
         }
         Ok(self.disk)
     }
-}
-
-/// Caps what can be made in this user namespace. The last thing done with mounts: each detached one counts as a mount
-/// namespace, of which there are to be no more.
-fn bound_objects(knobs: BorrowedFd<'_>, most: &[(&str, u64)]) -> Result<()> {
-    for (name, most) in most {
-        let call = || format!("write(\"/proc/sys/user/{name}\", {most})");
-        let fd = rustix::fs::openat(knobs, *name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .wall(Wall::NamespaceLimits, call)?;
-        rustix::io::write(&fd, most.to_string().as_bytes()).wall(Wall::NamespaceLimits, call)?;
-    }
-    Ok(())
 }
 
 /// A path inside, relative to the root directory.

@@ -14,10 +14,10 @@ use crate::landlock::Domain;
 use crate::mounts;
 use crate::plan::{Plan, RootInside, Terminal, ZoneKind};
 use crate::root::{HostMounts, Root};
+use crate::warden::word;
 use crate::{report, seccomp, sys};
 use model::Wall;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -25,16 +25,14 @@ use std::path::Path;
 
 /// What the builder is given beside the plan.
 pub(crate) struct Hands {
-    /// Readable once the maps of the user namespace are written.
-    pub go: OwnedFd,
+    /// Where the caller and the warden say what is ready.
+    pub told: OwnedFd,
     /// Where the report goes.
     pub report: OwnedFd,
     /// The agent's end of the control socket.
     pub control: OwnedFd,
     /// The agent's program, sealed by the time it is needed.
     pub image: OwnedFd,
-    /// v1 files that put this process into its cgroups.
-    pub enter: Vec<OwnedFd>,
 }
 
 /// In new namespaces, nothing else changed.
@@ -48,6 +46,7 @@ pub(crate) struct Apart<'a> {
     plan: &'a Plan,
     hands: Hands,
     host: HostMounts,
+    network: Option<sys::Beside>,
 }
 
 /// In its own root.
@@ -80,45 +79,56 @@ pub(crate) fn build(plan: &Plan, hands: Hands) -> ! {
 
 impl<'a> Fresh<'a> {
     fn apart(self) -> Result<Apart<'a>> {
-        let Fresh { plan, mut hands } = self;
+        let Fresh { plan, hands } = self;
         // Before anything is awaited: whoever started us may die while we wait.
         die_with_parent()?;
         rustix::process::umask(rustix::fs::Mode::empty());
+        // Half of what namespaces cost is the network's. It needs nothing else that is done here, nor the other way
+        // round, so it is made beside: from here on there are two threads, until `rooted` joins them.
+        let network = if plan.walls.has(Wall::NetworkNamespace) {
+            Some(
+                sys::beside(sys::network_namespace)
+                    .wall(Wall::NetworkNamespace, || "clone(a thread)".to_owned())?,
+            )
+        } else {
+            None
+        };
         mounts::make_private()?;
         // While every place can still be reached with the caller's permissions.
         let host = HostMounts::copy(plan)?;
-        wait_for_maps(&hands.go)?;
+        hear(&hands.told, word::MAPPED)?;
         if let Ids::Block { .. } = plan.ids {
             become_root_inside()?;
             // Changing ids clears the request.
             die_with_parent()?;
         }
-        for file in hands.enter.drain(..) {
-            rustix::io::write(&file, b"0").wall(Wall::MemoryLimit, || "write(tasks, 0)".to_owned())?;
-        }
-        if plan.walls.has(Wall::CgroupNamespace) {
-            sys::new_cgroup_namespace().wall(Wall::CgroupNamespace, || "unshare(NEWCGROUP)".to_owned())?;
-        }
         if plan.walls.has(Wall::UtsNamespace) {
             rustix::system::sethostname(b"casemate")
                 .wall(Wall::UtsNamespace, || "sethostname(\"casemate\")".to_owned())?;
         }
-        if plan.walls.has(Wall::NetworkNamespace) {
-            let socket =
-                rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-                    .wall(Wall::NetworkNamespace, || "socket(AF_INET)".to_owned())?;
-            sys::loopback_up(socket.as_fd())
-                .wall(Wall::NetworkNamespace, || "ioctl(SIOCSIFFLAGS, lo, UP)".to_owned())?;
-        }
-        Ok(Apart { plan, hands, host })
+        Ok(Apart { plan, hands, host, network })
     }
 }
 
 impl<'a> Apart<'a> {
     fn rooted(self) -> Result<Rooted<'a>> {
-        let Apart { plan, hands, host } = self;
+        let Apart { plan, hands, host, network } = self;
         let root = Root::new(plan)?;
-        let zones = root.furnish(plan, host)?;
+        let (zones, knobs) = root.furnish(plan, host)?;
+        if let Some(network) = network {
+            sys::enter_network_namespace(network.join())
+                .wall(Wall::NetworkNamespace, || "unshare(NEWNET), bring lo up, setns(NEWNET)".to_owned())?;
+        }
+        for file in hear(&hands.told, word::ENTER)? {
+            rustix::io::write(&file, b"0").wall(Wall::MemoryLimit, || "write(tasks, 0)".to_owned())?;
+        }
+        if plan.walls.has(Wall::CgroupNamespace) {
+            sys::new_cgroup_namespace().wall(Wall::CgroupNamespace, || "unshare(NEWCGROUP)".to_owned())?;
+        }
+        // After the last namespace and the last detached mount (which counts as one): there are to be no more.
+        if let (Some(knobs), true) = (knobs, plan.walls.has(Wall::NamespaceLimits)) {
+            bound_objects(&knobs, &plan.user_max)?;
+        }
         let disk = root.enter(plan)?;
         let terminal = match plan.terminal {
             Terminal::No => None,
@@ -142,11 +152,10 @@ impl Rooted<'_> {
         let (master, slave) = (master.map(above).transpose()?, slave.map(above).transpose()?);
         let zones = zones.into_iter().map(above).collect::<Result<Vec<_>>>()?;
         let hands = Hands {
-            go: above(hands.go)?,
+            told: above(hands.told)?,
             report: above(hands.report)?,
             control: above(hands.control)?,
             image: above(hands.image)?,
-            enter: Vec::new(),
         };
         let place = |fd: &OwnedFd, number| {
             sys::place_at(fd.as_fd(), number)
@@ -194,8 +203,8 @@ impl Rooted<'_> {
 
 impl Sealed {
     fn become_agent(self) -> crate::Error {
-        let Hands { go, image, .. } = self.hands;
-        if let Err(error) = wait_for_maps(&go) {
+        let Hands { told, image, .. } = self.hands;
+        if let Err(error) = hear(&told, word::SEALED) {
             return error;
         }
         let source = sys::exec_fd(image.as_fd(), c"casemate-agent");
@@ -203,14 +212,24 @@ impl Sealed {
     }
 }
 
-/// The watcher writes one byte when the maps stand and one when the agent's program is sealed. If it dies first,
-/// there is nothing to go on for.
-fn wait_for_maps(go: &OwnedFd) -> Result<()> {
-    let mut byte = [0];
-    match rustix::io::read(go, &mut byte).wall(Wall::UserNamespace, || "read(go)".to_owned())? {
-        1 => Ok(()),
+/// Waits for `expected`. If those who say it die first, there is nothing to go on for.
+fn hear(told: &OwnedFd, expected: u8) -> Result<Vec<OwnedFd>> {
+    match report::hear(told.as_fd()) {
+        Ok((word, fds)) if word == expected => Ok(fds),
         _ => sys::exit_now(1),
     }
+}
+
+/// Caps what can be made in this user namespace. `knobs` is the directory `user` of a `/proc/sys` of our own.
+fn bound_objects(knobs: &OwnedFd, most: &[(&str, u64)]) -> Result<()> {
+    let wall = Wall::NamespaceLimits;
+    for (name, most) in most {
+        let call = || format!("write(\"/proc/sys/user/{name}\", {most})");
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(knobs, *name, flags, rustix::fs::Mode::empty()).wall(wall, call)?;
+        rustix::io::write(&fd, most.to_string().as_bytes()).wall(wall, call)?;
+    }
+    Ok(())
 }
 
 fn die_with_parent() -> Result<()> {

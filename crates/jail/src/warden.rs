@@ -1,16 +1,17 @@
-//! Watches one sandbox from outside and outlives whoever asked for it.
+//! Two processes can end a sandbox and clean up after it: the caller that made it, and its warden.
 //!
-//! The caller forks a warden; the warden clones the builder, which becomes the agent. So there are always two who
-//! can end a sandbox and clean up after it: the caller, and the warden if the caller is killed. The warden has no
-//! files, no terminal and no network of the caller's; it waits for five things and does one:
+//! The caller clones the builder, which becomes the agent, and forks a warden, which outlives the caller. The warden
+//! has none of the caller's files, no terminal and no network of its own business; it waits for four things:
 //!
 //! ```text
-//!   the caller is gone ─┐
-//!   the caller says so ─┤
-//!   time is up ─────────┼─→ SIGKILL to the first process inside, wait for all, remove the cgroup, say what was seen
-//!   memory is up ───────┤
-//!   the sandbox ended ──┘
+//!   time is up ─────────┐
+//!   memory is up ───────┴─→ SIGKILL to the first process inside, and remember why
+//!   the caller says so ─┬─→ say what was used and which limits were hit, remove the cgroup
+//!   the caller is gone ─┘   (and then record the end, as the caller no longer can)
 //! ```
+//!
+//! The kernel kills the first process inside when the caller dies, and everything inside with it. If it is the warden
+//! that dies, the caller does the warden's work itself.
 
 use crate::cgroup::{Cgroup, MemoryWatch};
 use crate::error::{For, Result};
@@ -21,122 +22,209 @@ use crate::stages::{self, Hands};
 use crate::sys::{self, Forked};
 use model::{LimitHit, Usage, Wall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::time::{Duration, Instant};
 
 /// How a sandbox ended, as seen from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
     /// What it used.
     pub usage: Usage,
-    /// Limits that it ran into, in the order of severity.
+    /// Limits that it ran into.
     pub hits: Vec<LimitHit>,
 }
 
 /// A sandbox in the making, or alive: the caller's end.
 #[derive(Debug)]
-pub struct Warden {
-    process: OwnedFd,
-    line: OwnedFd,
+pub struct Sandbox {
+    first: OwnedFd,
     report: OwnedFd,
+    line: OwnedFd,
+    cgroup: Option<Cgroup>,
+    begun: Instant,
 }
 
-/// A warden and the control socket of the agent that it will start.
+/// A sandbox, and the control socket of the agent in it.
 #[derive(Debug)]
 pub struct Started {
-    /// Who watches.
-    pub warden: Warden,
+    /// The sandbox.
+    pub sandbox: Sandbox,
     /// Speaks to the agent, once it is up.
     pub agent: OwnedFd,
 }
 
-const END: u8 = b'x';
+/// Nothing of the sandbox runs any more; what is left of it goes while this value does.
+#[derive(Debug)]
+pub struct Remains {
+    line: OwnedFd,
+    cgroup: Option<Cgroup>,
+}
 
-/// Starts building. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if by
-/// then the caller is gone too.
+/// What builder and warden are told, each in a message of its own.
+pub(crate) mod word {
+    /// To the builder: the maps of the user namespace are written.
+    pub(crate) const MAPPED: u8 = b'm';
+    /// To the builder: here are the files that put you into your cgroups.
+    pub(crate) const ENTER: u8 = b'c';
+    /// To the builder: the agent's program is sealed.
+    pub(crate) const SEALED: u8 = b'i';
+    /// To the warden: the sandbox is dead, clean up. With it comes the last descriptor of its disk.
+    pub(crate) const END: u8 = b'e';
+}
+
+/// Starts building. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
+/// caller is gone too.
 ///
-/// Only for a single-threaded process: the warden is a fork of it.
+/// Only for a single-threaded process: it forks twice.
 ///
 /// # Errors
-/// The processes or sockets for it cannot be made. What fails later comes with [`Warden::built`].
-pub fn start(plan: Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result<Started> {
+/// The processes or sockets for it cannot be made. What fails later comes with [`Sandbox::built`].
+pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result<Started> {
+    let begun = Instant::now();
     let pair = |kind| {
         socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
             .wall(Wall::UserNamespace, || "socketpair(AF_UNIX)".to_owned())
     };
-    let (line, warden_line) = pair(SocketType::SEQPACKET)?;
     let (report, builder_report) = pair(SocketType::SEQPACKET)?;
-    let (agent, agent_inside) = pair(SocketType::STREAM)?;
-    let forked = sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())?;
-    match forked {
-        Forked::Parent { pidfd, .. } => {
-            Ok(Started { warden: Warden { process: pidfd, line, report }, agent })
+    let (tell, told) = pair(SocketType::SEQPACKET)?;
+    let (agent, control) = pair(SocketType::STREAM)?;
+    let program = rustix::fs::memfd_create("casemate-agent", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .wall(Wall::OwnRoot, || "memfd_create(\"casemate-agent\")".to_owned())?;
+    // On v2 a process is born in its cgroup. On v1 it enters while it builds, and making the cgroups, which is slow,
+    // overlaps with that.
+    let mut cgroup = match &plan.cgroup {
+        Some(home) if home.is_v2() => Some(home.create(plan.id, &plan.limits)?),
+        _ => None,
+    };
+    let into = cgroup.as_ref().and_then(Cgroup::clone_into);
+    let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
+        format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
+    });
+    let (pid, first) = match forked {
+        Ok(Forked::Parent { pid, pidfd }) => (pid, pidfd),
+        Ok(Forked::Child) => {
+            drop((report, tell, agent));
+            stages::build(plan, Hands { told, report: builder_report, control, image: program })
         }
-        Forked::Child => {
-            drop((line, report, agent));
-            let failures = builder_report.try_clone();
-            let ended = watch(&plan, image, warden_line.as_fd(), builder_report, agent_inside);
-            match ended {
-                Ok((ended, caller)) => {
-                    let told = caller == Caller::There
-                        && rustix::net::send(&warden_line, &ended.to_bytes(), SendFlags::NOSIGNAL).is_ok();
-                    if !told {
-                        abandoned(ended);
-                    }
-                    if let Some(home) = &plan.cgroup {
-                        drop(warden_line);
-                        home.sweep();
-                    }
-                    sys::exit_now(0)
-                }
-                Err(error) => {
-                    if let Ok(failures) = failures {
-                        report::send_failure(failures.as_fd(), &error);
-                    }
-                    sys::exit_now(1)
-                }
+        Err(error) => {
+            discard(cgroup);
+            return Err(error);
+        }
+    };
+    drop((told, builder_report, control));
+    let prepared = (|| {
+        plan.ids.map(pid)?;
+        report::tell(tell.as_fd(), word::MAPPED, &[])?;
+        if let (Some(home), None) = (&plan.cgroup, &cgroup) {
+            cgroup = Some(home.create(plan.id, &plan.limits)?);
+        }
+        let enter = cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
+        report::tell(tell.as_fd(), word::ENTER, &enter)?;
+        let (line, wardens) = pair(SocketType::SEQPACKET)?;
+        match sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())? {
+            Forked::Parent { .. } => Ok(line),
+            Forked::Child => {
+                drop(line);
+                let post = Post { plan, pid, first: &first, line: wardens, cgroup: cgroup.take(), begun };
+                post.hold(&program, image, tell, abandoned)
             }
+        }
+    })();
+    match prepared {
+        Ok(line) => Ok(Started { sandbox: Sandbox { first, report, line, cgroup, begun }, agent }),
+        // A builder that failed has closed its end, and says itself what failed.
+        Err(error) => {
+            let said = report::failure(report.as_fd());
+            kill_and_wait(&first);
+            discard(cgroup);
+            Err(said.unwrap_or(error))
         }
     }
 }
 
-impl Warden {
+impl Sandbox {
     /// Waits until the walls stand.
     ///
     /// # Errors
-    /// The wall that did not come to stand. Nothing of the sandbox is left then.
+    /// The wall that did not come to stand, or that the warden died. [`Sandbox::end`] is still the caller's to do.
     pub fn built(&self) -> Result<Built> {
+        let mut fds = [PollFd::new(&self.report, PollFlags::IN), PollFd::new(&self.line, PollFlags::IN)];
+        while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+        if fds[0].revents().is_empty() {
+            return Err(std::io::Error::other("the warden died"))
+                .wall(Wall::PidNamespace, || "poll(report)".to_owned());
+        }
         report::receive(self.report.as_fd())
     }
 
-    /// Asks for the end of the sandbox and returns at once; [`Warden::line`] polls ready when it is gone.
-    pub fn end(&self) {
-        // A warden that cannot be told is dead, and the sandbox with it.
-        let _ = rustix::net::send(&self.line, &[END], SendFlags::NOSIGNAL);
+    /// Polls readable when the first process inside has ended, and with it all others.
+    pub fn first(&self) -> BorrowedFd<'_> {
+        self.first.as_fd()
     }
 
-    /// Polls readable when the sandbox has ended, by itself or otherwise.
-    pub fn line(&self) -> rustix::fd::BorrowedFd<'_> {
+    /// Polls readable when the warden is gone, which it should not be before its caller.
+    pub fn line(&self) -> BorrowedFd<'_> {
         self.line.as_fd()
     }
 
-    /// Waits until nothing is left of the sandbox, and says how it ended; `None` if the warden itself was killed.
-    /// (Its death ends the sandbox: the kernel kills the first process inside with its parent.)
-    pub fn ended(self) -> Option<Ended> {
-        let mut bytes = [0; 64];
-        let ended = match rustix::net::recv(&self.line, &mut bytes[..], rustix::net::RecvFlags::empty()) {
-            Ok((_, length)) => Ended::from_bytes(&bytes[..length]),
-            Err(_) => None,
-        };
-        // The last thing a warden does is to sweep; nobody needs to wait for that if it has told how it ended.
-        let wait = if ended.is_some() { WaitIdOptions::NOHANG } else { WaitIdOptions::empty() };
-        let _ = waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED | wait);
-        ended
+    /// Asks for the death of everything inside and returns at once; [`Sandbox::first`] tells when it is done.
+    pub fn kill(&self) {
+        let _ = pidfd_send_signal(&self.first, Signal::KILL);
     }
+
+    /// Ends the sandbox, if it has not ended, and says how it was. `disk` is the caller's last descriptor of it.
+    pub fn end(self, disk: Option<OwnedFd>) -> (Ended, Remains) {
+        kill_and_wait(&self.first);
+        let Sandbox { line, cgroup, begun, .. } = self;
+        let asked = report::tell(line.as_fd(), word::END, disk.as_slice());
+        drop(disk);
+        let mut bytes = [0; 64];
+        let mut told = None;
+        if asked.is_ok()
+            && let Ok((_, length)) = rustix::net::recv(&line, &mut bytes[..], RecvFlags::empty())
+        {
+            told = Ended::from_bytes(&bytes[..length]);
+        }
+        match told {
+            // The warden has its own copy of the descriptors, and removes what they stand for.
+            Some(ended) => (ended, Remains { line, cgroup: None }),
+            None => (Ended::seen(cgroup.as_ref(), &[], begun), Remains { line, cgroup }),
+        }
+    }
+}
+
+impl Remains {
+    /// Waits until nothing of the sandbox is left.
+    pub fn gone(self) {
+        discard(self.cgroup);
+        let mut byte = [0];
+        let _ = rustix::net::recv(&self.line, &mut byte[..], RecvFlags::empty());
+    }
+}
+
+fn kill_and_wait(first: &OwnedFd) {
+    let _ = pidfd_send_signal(first, Signal::KILL);
+    let ended = || waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED);
+    while matches!(ended(), Err(rustix::io::Errno::INTR)) {}
+}
+
+fn discard(cgroup: Option<Cgroup>) {
+    if let Some(cgroup) = cgroup {
+        cgroup.remove();
+    }
+}
+
+/// What a warden watches over.
+struct Post<'a> {
+    plan: &'a Plan,
+    pid: i32,
+    first: &'a OwnedFd,
+    line: OwnedFd,
+    cgroup: Option<Cgroup>,
+    begun: Instant,
 }
 
 #[derive(PartialEq, Eq)]
@@ -145,147 +233,111 @@ enum Caller {
     Gone,
 }
 
-/// The warden's life. Returns when nothing of the sandbox is left.
-fn watch(
-    plan: &Plan,
-    image: &[u8],
-    line: rustix::fd::BorrowedFd<'_>,
-    report: OwnedFd,
-    control: OwnedFd,
-) -> Result<(Ended, Caller)> {
-    let begun = Instant::now();
-    shed(plan, &[line.as_raw_fd(), report.as_raw_fd(), control.as_raw_fd()])?;
-    let cgroup = match &plan.cgroup {
-        Some(home) => Some(home.create(plan.id, &plan.limits)?),
-        None => None,
-    };
-    let sandbox = match launch(plan, image, cgroup.as_ref(), report, control) {
-        Ok(sandbox) => sandbox,
-        Err(error) => {
-            if let Some(cgroup) = cgroup {
-                cgroup.remove();
-            }
-            return Err(error);
+impl Post<'_> {
+    /// The warden's life.
+    fn hold(mut self, program: &OwnedFd, image: &[u8], tell: OwnedFd, abandoned: impl FnOnce(Ended)) -> ! {
+        let ready = self.shed(&[program.as_raw_fd(), tell.as_raw_fd()]).and_then(|()| {
+            seal(program, image)?;
+            report::tell(tell.as_fd(), word::SEALED, &[])
+        });
+        drop(tell);
+        // Taking a mount namespace apart waits for a grace period of the kernel. Whoever lets go of it last waits: held
+        // here, that is not the caller. (If it cannot be had, the end of a sandbox takes that bit longer.)
+        let mounts = std::fs::File::open(format!("/proc/{}/ns/mnt", self.pid));
+        let mut hits = Vec::new();
+        // Without the agent's program the builder waits for ever: our death is what the caller notices.
+        let (caller, disk) = match ready {
+            Ok(()) => self.watch(&mut hits),
+            Err(_) => sys::exit_now(1),
+        };
+        if caller == Caller::Gone {
+            self.kill();
+            let mut fds = [PollFd::new(self.first, PollFlags::IN)];
+            while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         }
-    };
-    let mut hits = Vec::new();
-    // A watch that cannot be set leaves the limit standing; only its name is learned later, from the counters.
-    let memory = cgroup.as_ref().and_then(|cgroup| cgroup.watch_memory().ok());
-    let deadline = plan.limits.wall_ms.map(|ms| begun + Duration::from_millis(ms));
-    let mut caller = Caller::There;
-    loop {
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(sandbox.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(line, PollFlags::IN),
-        ];
-        if let Some(memory) = &memory {
-            fds.push(PollFd::from_borrowed_fd(memory.as_fd(), PollFlags::IN | PollFlags::PRI));
+        let ended = Ended::seen(self.cgroup.as_ref(), &hits, self.begun);
+        if caller == Caller::There {
+            // If this cannot be sent the caller has just died; then there is still the record to write.
+            let _ = rustix::net::send(&self.line, &ended.to_bytes(), SendFlags::NOSIGNAL);
         }
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let wait =
-            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
-        match poll(&mut fds, wait.as_ref()) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(_) => break,
-            Ok(0) => {
-                hits.push(LimitHit::Wall);
-                break;
-            }
-            Ok(_) => {}
+        discard(self.cgroup.take());
+        let lost =
+            caller == Caller::Gone || rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_err();
+        if lost {
+            abandoned(ended);
         }
-        if !fds[0].revents().is_empty() {
-            break;
+        drop((disk, mounts));
+        if let Some(home) = &self.plan.cgroup {
+            home.sweep();
         }
-        if !fds[1].revents().is_empty() {
-            let mut word = [0];
-            if !matches!(rustix::net::recv(line, &mut word[..], rustix::net::RecvFlags::empty()), Ok((_, 1)))
-            {
-                caller = Caller::Gone;
-            }
-            break;
-        }
-        let noticed = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
-        if noticed && memory.as_ref().is_some_and(MemoryWatch::tripped) {
-            // v1 is about to kill one process; the promise is the whole sandbox.
-            hits.push(LimitHit::Memory);
-            break;
-        }
+        sys::exit_now(0)
     }
-    let _ = pidfd_send_signal(&sandbox, Signal::KILL);
-    let _ = waitid(WaitId::PidFd(sandbox.as_fd()), WaitIdOptions::EXITED);
-    let mut usage = Usage::default();
-    if let Some(cgroup) = cgroup {
-        usage = cgroup.usage();
-        for hit in cgroup.hits() {
-            if !hits.contains(&hit) {
-                hits.push(hit);
-            }
-        }
-        cgroup.remove();
-    }
-    usage.wall_ms = begun.elapsed().as_millis() as u64;
-    Ok((Ended { usage, hits }, caller))
-}
 
-/// Lets go of all that the fork inherited: the caller's pipes must close when the caller closes them, its terminal's
-/// signals are not for us, and its working directory must stay removable.
-fn shed(plan: &Plan, keep: &[i32]) -> Result<()> {
-    let wall = Wall::OwnSession;
-    rustix::process::setsid().wall(wall, || "setsid()".to_owned())?;
-    let _ = rustix::thread::set_name(c"casemate-warden");
-    let mut keep: Vec<i32> = keep.iter().copied().chain(plan.descriptors()).collect();
-    keep.sort_unstable();
-    let mut next = 0;
-    for fd in keep.into_iter().map(|fd| fd as u32).chain([u32::MAX]) {
-        if fd > next {
-            sys::close_range(next, fd - u32::from(fd != u32::MAX))
-                .wall(wall, || format!("close_range({next}, {fd})"))?;
-        }
-        next = fd.saturating_add(1);
+    fn kill(&self) {
+        let _ = pidfd_send_signal(self.first, Signal::KILL);
     }
-    rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())
-}
 
-/// Clones the builder, writes its maps, and seals the agent's program while it works.
-fn launch(
-    plan: &Plan,
-    image: &[u8],
-    cgroup: Option<&Cgroup>,
-    report: OwnedFd,
-    control: OwnedFd,
-) -> Result<OwnedFd> {
-    let (go, say_go) = pipe_with(PipeFlags::CLOEXEC).wall(Wall::UserNamespace, || "pipe2()".to_owned())?;
-    let program = rustix::fs::memfd_create("casemate-agent", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .wall(Wall::OwnRoot, || "memfd_create(\"casemate-agent\")".to_owned())?;
-    let enter = cgroup.map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
-    let into = cgroup.and_then(Cgroup::clone_into);
-    let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
-        format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
-    })?;
-    let (pid, sandbox) = match forked {
-        Forked::Child => {
-            drop(say_go);
-            stages::build(plan, Hands { go, report, control, image: program, enter })
+    /// Waits until the caller asks for the end or is gone, and enforces the limits that need somebody awake.
+    fn watch(&self, hits: &mut Vec<LimitHit>) -> (Caller, Option<OwnedFd>) {
+        // A notice that cannot be had leaves the limit standing; v1 then ends one process rather than all.
+        let mut memory = self.cgroup.as_ref().and_then(|cgroup| cgroup.watch_memory().ok());
+        let mut deadline = self.plan.limits.wall_ms.map(|ms| self.begun + Duration::from_millis(ms));
+        loop {
+            let mut fds = vec![PollFd::new(&self.line, PollFlags::IN)];
+            if let Some(memory) = &memory {
+                fds.push(PollFd::from_borrowed_fd(memory.as_fd(), PollFlags::IN | PollFlags::PRI));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let wait = left
+                .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+            match poll(&mut fds, wait.as_ref()) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return (Caller::Gone, None),
+                Ok(0) => {
+                    hits.push(LimitHit::Wall);
+                    deadline = None;
+                    self.kill();
+                    continue;
+                }
+                Ok(_) => {}
+            }
+            if !fds[0].revents().is_empty() {
+                return match report::hear(self.line.as_fd()) {
+                    Ok((word::END, mut fds)) => (Caller::There, fds.pop()),
+                    _ => (Caller::Gone, None),
+                };
+            }
+            if memory.as_ref().is_some_and(MemoryWatch::tripped) {
+                // v1 is about to kill one process; the promise is the whole sandbox.
+                hits.push(LimitHit::Memory);
+                memory = None;
+                self.kill();
+            }
         }
-        Forked::Parent { pid, pidfd } => (pid, pidfd),
-    };
-    drop((report, control, enter));
-    let ready = (|| {
-        plan.ids.map(pid)?;
-        let byte = || "write(go)".to_owned();
-        rustix::io::write(&say_go, b"1").wall(Wall::UserNamespace, byte)?;
-        seal(&program, image)?;
-        rustix::io::write(&say_go, b"2").wall(Wall::UserNamespace, byte).map(drop)
-    })();
-    match ready {
-        // A builder that failed has closed its end and says itself what failed.
-        Ok(()) => Ok(sandbox),
-        Err(error) if error.source.kind() == std::io::ErrorKind::BrokenPipe => Ok(sandbox),
-        Err(error) => {
-            let _ = pidfd_send_signal(&sandbox, Signal::KILL);
-            let _ = waitid(WaitId::PidFd(sandbox.as_fd()), WaitIdOptions::EXITED);
-            Err(error)
+    }
+
+    /// Lets go of all that the fork inherited: the caller's pipes must close when the caller closes them, its
+    /// terminal's signals are not for us, and its working directory must stay removable.
+    fn shed(&self, also: &[i32]) -> Result<()> {
+        let wall = Wall::OwnSession;
+        rustix::process::setsid().wall(wall, || "setsid()".to_owned())?;
+        let _ = rustix::thread::set_name(c"casemate-warden");
+        let mut keep = vec![self.line.as_raw_fd(), self.first.as_raw_fd()];
+        keep.extend(also);
+        keep.extend(self.cgroup.iter().flat_map(Cgroup::descriptors));
+        if let Ids::Block { lease, .. } = &self.plan.ids {
+            keep.push(lease.as_raw_fd());
         }
+        keep.sort_unstable();
+        let mut next = 0;
+        for fd in keep.into_iter().map(|fd| fd as u32) {
+            if fd > next {
+                sys::close_range(next, fd - 1).wall(wall, || format!("close_range({next}, {})", fd - 1))?;
+            }
+            next = fd + 1;
+        }
+        sys::close_range(next, u32::MAX).wall(wall, || format!("close_range({next}, ~0)"))?;
+        rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())
     }
 }
 
@@ -305,6 +357,17 @@ fn seal(program: &OwnedFd, image: &[u8]) -> Result<()> {
 }
 
 impl Ended {
+    /// What the counters say now, beside what the warden did.
+    fn seen(cgroup: Option<&Cgroup>, hits: &[LimitHit], begun: Instant) -> Ended {
+        let mut ended = Ended { usage: Usage::default(), hits: hits.to_vec() };
+        if let Some(cgroup) = cgroup {
+            ended.usage = cgroup.usage();
+            ended.hits.extend(cgroup.hits().into_iter().filter(|hit| !hits.contains(hit)));
+        }
+        ended.usage.wall_ms = begun.elapsed().as_millis() as u64;
+        ended
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(32);
         for number in [
@@ -319,11 +382,11 @@ impl Ended {
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Ended> {
+        const HITS: [LimitHit; 5] =
+            [LimitHit::Memory, LimitHit::Pids, LimitHit::DiskBytes, LimitHit::DiskInodes, LimitHit::Wall];
         let (numbers, hits) = bytes.split_at_checked(24)?;
         let number = |at: usize| u64::from_le_bytes(numbers[at..at + 8].try_into().unwrap_or_default());
         let given = |at| Some(number(at)).filter(|n| *n != u64::MAX);
-        const HITS: [LimitHit; 5] =
-            [LimitHit::Memory, LimitHit::Pids, LimitHit::DiskBytes, LimitHit::DiskInodes, LimitHit::Wall];
         Some(Ended {
             usage: Usage { wall_ms: number(0), cpu_ms: given(8), memory_peak_bytes: given(16) },
             hits: hits.iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()).collect(),
@@ -332,33 +395,18 @@ impl Ended {
 }
 
 impl Plan {
-    /// Namespaces of the first process. The cgroup namespace is made later, from inside the cgroup.
+    /// Namespaces that the first process is born into. That of cgroups is made later, from inside the cgroup, and that of
+    /// the network beside the rest.
     fn namespaces(&self) -> u64 {
         [
             (Wall::UserNamespace, libc::CLONE_NEWUSER),
             (Wall::PidNamespace, libc::CLONE_NEWPID),
             (Wall::MountNamespace, libc::CLONE_NEWNS),
-            (Wall::NetworkNamespace, libc::CLONE_NEWNET),
             (Wall::IpcNamespace, libc::CLONE_NEWIPC),
             (Wall::UtsNamespace, libc::CLONE_NEWUTS),
         ]
         .into_iter()
         .filter(|(wall, _)| self.walls.has(*wall))
         .fold(0, |flags, (_, flag)| flags | flag as u64)
-    }
-
-    /// Descriptors that the warden keeps for the builder.
-    fn descriptors(&self) -> Vec<i32> {
-        let mut fds = Vec::new();
-        if let Ids::Block { lease, .. } = &self.ids {
-            fds.push(lease.as_raw_fd());
-        }
-        for zone in &self.zones {
-            if let crate::plan::ZoneKind::Read { directory, mount, .. } = &zone.kind {
-                fds.push(directory.as_raw_fd());
-                fds.extend(mount.as_ref().map(|mount| mount.as_raw_fd()));
-            }
-        }
-        fds
     }
 }

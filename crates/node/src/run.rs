@@ -10,7 +10,7 @@ use crate::relay::{self, Stream};
 use crate::state::State;
 use crate::terminal::{Raw, Terminals};
 use agent::{Agent, End, Exec, Reply, Stdio};
-use jail::{Ended, Plan, Started, Terminal, Warden};
+use jail::{Ended, Plan, Sandbox, Started, Terminal};
 use ledger::{Ledger, Recorded};
 use model::{EndReason, Event, LimitHit, SandboxId, Usage, Walls, quote};
 use policy::{ExecRequest, Policy, User};
@@ -146,21 +146,21 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     // From here on signals are read, not taken: none may strike while a sandbox is half built.
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
     let path = state.path().to_owned();
-    let Started { warden, agent } = jail::start(plan, AGENT, |ended| abandoned(&path, id, ended))?;
+    let Started { sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
+    drop(plan);
     // The walls go up while this is written.
-    let recorded = ledger.record((beginning, Execution { sandbox: id, exec: COMMAND, permit }))?;
-    let (_, execution) = recorded.split();
-    let built = match warden.built() {
-        Ok(built) => built,
+    let recorded = ledger.record((beginning, Execution { sandbox: id, exec: COMMAND, permit }));
+    let built = recorded.map_err(Error::from).and_then(|recorded| Ok((recorded, sandbox.built()?)));
+    let (recorded, built) = match built {
+        Ok(both) => both,
         Err(error) => {
-            warden.ended();
+            sandbox.end(None).1.gone();
             ledger.observe(refused(id, &error))?;
             ledger.seal()?;
-            return Err(error.into());
+            return Err(error);
         }
     };
     debug_assert_eq!(built.walls, walls, "a builder puts up the walls of its plan or none");
-    ledger.observe(Event::Ready { sandbox: id, walls: built.walls, landlock })?;
     let mut life = Life {
         id,
         agent: Agent::over(agent),
@@ -173,33 +173,63 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         stopped: None,
         give_up: None,
     };
-    let begun = life.begin(execution, ids, built.terminal);
+    let begun = life.begin(recorded.split().1, ids, built.terminal);
     let raw = life.master.as_ref().map(|master| Raw::enter(terminals, master));
-    let lived = begun.and_then(|()| life.live(&mut ledger, &warden));
-    warden.end();
-    let ended = warden.ended();
+    // While the command comes up.
+    ledger.observe(Event::Ready { sandbox: id, walls: built.walls, landlock })?;
+    let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox));
+    sandbox.kill();
     life.drain();
     drop(raw);
-    let status = match lived {
-        Ok(status) => status,
-        Err(error) => {
-            ledger.observe(refused(id, &error))?;
-            ledger.seal()?;
-            return Err(error);
+    let full = full(&built.disk);
+    let (mut ended, remains) = sandbox.end(Some(built.disk));
+    ended.hits.extend(full);
+    let finished =
+        Finished { id, lived, stopped: life.stopped, denials: life.denials.count(), ended, targets };
+    let outcome = finished.record(&mut ledger, &built.zones, walls, landlock);
+    remains.gone();
+    outcome
+}
+
+/// What is known when nothing runs any more.
+struct Finished {
+    id: SandboxId,
+    lived: Result<Option<u8>, Error>,
+    stopped: Option<i32>,
+    denials: u64,
+    ended: Ended,
+    targets: Vec<Target>,
+}
+
+impl Finished {
+    /// Hands out what is to be handed out, and closes the record.
+    fn record(
+        self,
+        ledger: &mut Ledger,
+        zones: &[OwnedFd],
+        walls: Walls,
+        landlock: u32,
+    ) -> Result<Outcome, Error> {
+        let Finished { id, lived, stopped, denials, ended, targets } = self;
+        let status = match lived {
+            Ok(status) => status,
+            Err(error) => {
+                ledger.observe(refused(id, &error))?;
+                ledger.seal()?;
+                return Err(error);
+            }
+        };
+        let Ended { usage, hits } = ended;
+        let (status, reason) = verdict(status, stopped, &hits);
+        ledger.observe(Event::ExecEnd { sandbox: id, exec: COMMAND, status })?;
+        for limit in &hits {
+            ledger.observe(Event::Limit { sandbox: id, limit: *limit })?;
         }
-    };
-    let hits = hits(ended.as_ref(), &built.disk);
-    let (status, reason) = verdict(status, life.stopped, ended.as_ref(), &hits);
-    ledger.observe(Event::ExecEnd { sandbox: id, exec: COMMAND, status })?;
-    for limit in &hits {
-        ledger.observe(Event::Limit { sandbox: id, limit: *limit })?;
+        let left_behind = hand_out_all(ledger, id, targets, zones)?;
+        ledger.observe(Event::End { sandbox: id, reason: reason.clone(), usage, denials })?;
+        ledger.seal()?;
+        Ok(Outcome { sandbox: id, status, reason, walls, landlock, hits, usage, denials, left_behind })
     }
-    let left_behind = hand_out_all(&mut ledger, id, targets, &built.zones)?;
-    let usage = ended.map(|ended| ended.usage).unwrap_or_default();
-    let denials = life.denials.count();
-    ledger.observe(Event::End { sandbox: id, reason: reason.clone(), usage, denials })?;
-    ledger.seal()?;
-    Ok(Outcome { sandbox: id, status, reason, walls, landlock, hits, usage, denials, left_behind })
 }
 
 /// A sandbox while its command runs.
@@ -293,7 +323,7 @@ impl Life {
     }
 
     /// Lives until the command or the sandbox ends; gives the command's status if it said one.
-    fn live(&mut self, ledger: &mut Ledger, warden: &Warden) -> Result<Option<u8>, Error> {
+    fn live(&mut self, ledger: &mut Ledger, sandbox: &Sandbox) -> Result<Option<u8>, Error> {
         loop {
             // Replies may already be here; a poll does not see those.
             while let Some(reply) = self.next_reply()? {
@@ -310,12 +340,12 @@ impl Life {
                     other => return Err(Error::Failed { what: format!("an answer to nothing: {other:?}") }),
                 }
             }
-            let ready = self.wait(warden.line(), None)?;
+            let ready = self.wait(sandbox)?;
             if ready.denial {
                 self.denials.answer(self.id, ledger)?;
             }
             if ready.signal {
-                self.take_signals(warden);
+                self.take_signals(sandbox);
             }
             if ready.gone {
                 return Ok(None);
@@ -332,9 +362,10 @@ impl Life {
     }
 
     /// Waits for anything, and moves bytes where it can.
-    fn wait(&mut self, line: BorrowedFd<'_>, most: Option<Duration>) -> Result<Ready, Error> {
+    fn wait(&mut self, sandbox: &Sandbox) -> Result<Ready, Error> {
         let mut fds = vec![
-            PollFd::from_borrowed_fd(line, PollFlags::IN),
+            PollFd::from_borrowed_fd(sandbox.first(), PollFlags::IN),
+            PollFd::from_borrowed_fd(sandbox.line(), PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.agent, PollFlags::IN),
         ];
@@ -345,17 +376,17 @@ impl Life {
         let streams_at = fds.len();
         let open = relay::ask(&self.streams, &mut fds);
         let left = self.give_up.map(|at| at.saturating_duration_since(Instant::now()));
-        let wait = left.into_iter().chain(most).min();
         let wait =
-            wait.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         match poll(&mut fds, wait.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(caller("poll", error.into())),
         }
         let is_ready = |at: usize| !fds[at].revents().is_empty();
         let ready = Ready {
-            gone: is_ready(0),
-            signal: is_ready(1) || self.give_up.is_some_and(|at| at <= Instant::now()),
+            // Without a warden nobody enforces the time limit, or cleans up if we die: that is an end, too.
+            gone: is_ready(0) || is_ready(1),
+            signal: is_ready(2) || self.give_up.is_some_and(|at| at <= Instant::now()),
             denial: denials_at.is_some_and(is_ready),
         };
         let ready_streams = relay::ready(&open, &fds[streams_at..]);
@@ -366,7 +397,7 @@ impl Life {
     }
 
     /// The first signal is the command's to act on; the second, or the end of patience, is the end.
-    fn take_signals(&mut self, warden: &Warden) {
+    fn take_signals(&mut self, sandbox: &Sandbox) {
         while let Some(signal) = jail::sys::next_signal(self.signals.as_fd()) {
             if signal == SIGWINCH {
                 if let Some(master) = &self.master {
@@ -376,15 +407,15 @@ impl Life {
                 self.stopped = Some(signal);
                 self.give_up = Some(Instant::now() + GRACE);
                 if self.agent.signal(COMMAND, signal).is_err() {
-                    warden.end();
+                    sandbox.kill();
                 }
             } else {
-                warden.end();
+                sandbox.kill();
             }
         }
         if self.give_up.is_some_and(|at| at <= Instant::now()) {
             self.give_up = None;
-            warden.end();
+            sandbox.kill();
         }
     }
 
@@ -470,9 +501,9 @@ fn environment(extra: Vec<(Vec<u8>, Vec<u8>)>, user: User, terminals: Terminals)
     list
 }
 
-/// The limits that were hit: what the warden saw, and a disk that is full now.
-fn hits(ended: Option<&Ended>, disk: &OwnedFd) -> Vec<LimitHit> {
-    let mut hits = ended.map(|ended| ended.hits.clone()).unwrap_or_default();
+/// What of the disk is full now.
+fn full(disk: &OwnedFd) -> Vec<LimitHit> {
+    let mut hits = Vec::new();
     if let Ok(disk) = rustix::fs::fstatfs(disk) {
         if disk.f_blocks > 0 && disk.f_bavail == 0 {
             hits.push(LimitHit::DiskBytes);
@@ -485,23 +516,17 @@ fn hits(ended: Option<&Ended>, disk: &OwnedFd) -> Vec<LimitHit> {
 }
 
 /// The status to exit with, and the reason to record.
-fn verdict(
-    status: Option<u8>,
-    stopped: Option<i32>,
-    ended: Option<&Ended>,
-    hits: &[LimitHit],
-) -> (u8, EndReason) {
-    let signal_status = |signal: i32| 128_u8.saturating_add(signal as u8);
+fn verdict(status: Option<u8>, stopped: Option<i32>, hits: &[LimitHit]) -> (u8, EndReason) {
     match (status, stopped) {
         (Some(status), None) => (status, EndReason::Finished),
         (Some(status), Some(signal)) => (status, EndReason::Stopped(signal)),
         (None, _) if hits.contains(&LimitHit::Wall) => (STATUS_TIME_IS_UP, EndReason::Limit(LimitHit::Wall)),
         (None, _) if hits.contains(&LimitHit::Memory) => (STATUS_KILLED, EndReason::Limit(LimitHit::Memory)),
-        (None, Some(signal)) => (signal_status(signal), EndReason::Stopped(signal)),
-        (None, None) if ended.is_none() => {
-            (STATUS_KILLED, EndReason::Failed("its warden was killed".to_owned()))
+        (None, Some(signal)) => (128_u8.saturating_add(signal as u8), EndReason::Stopped(signal)),
+        (None, None) => {
+            let what = "its first process or its warden ended before its command did".to_owned();
+            (STATUS_KILLED, EndReason::Failed(what))
         }
-        (None, None) => (STATUS_KILLED, EndReason::Failed("its first process ended by itself".to_owned())),
     }
 }
 
