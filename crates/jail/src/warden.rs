@@ -145,6 +145,35 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
     }
 }
 
+/// Builds the walls of `plan` but for its cgroup, runs `program` in them, and gives its exit status (255 if a signal
+/// ended it). No agent, no warden: this is the floor that a start is measured against.
+///
+/// # Errors
+/// The wall that did not come to stand.
+pub fn bare(plan: &Plan, program: OwnedFd) -> Result<u8> {
+    let wall = Wall::UserNamespace;
+    let pair = || {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .wall(wall, || "socketpair(AF_UNIX)".to_owned())
+    };
+    let ((report, builder_report), (tell, told), (_agent, control)) = (pair()?, pair()?, pair()?);
+    match sys::clone3(plan.namespaces(), None).wall(wall, || "clone3()".to_owned())? {
+        Forked::Child => stages::build(plan, Hands { told, report: builder_report, control, image: program }),
+        Forked::Parent { pid, pidfd } => {
+            drop((told, builder_report, control));
+            plan.ids.map(pid)?;
+            for word in [word::MAPPED, word::ENTER, word::SEALED] {
+                report::tell(tell.as_fd(), word, &[])?;
+            }
+            let built = report::receive(report.as_fd())?;
+            let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+                .wall(Wall::PidNamespace, || "waitid()".to_owned())?;
+            drop(built);
+            Ok(ended.and_then(|ended| ended.exit_status()).map_or(255, |status| status as u8))
+        }
+    }
+}
+
 impl Sandbox {
     /// Waits until the walls stand.
     ///

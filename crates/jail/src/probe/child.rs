@@ -121,29 +121,32 @@ fn spawn(flags: u64, cgroup: Option<&Cgroup>, work: impl FnOnce() -> Vec<u8>) ->
 }
 
 impl Spawned {
+    /// What the process wrote until it ended. Its end is seen on the pidfd: something that it started may live on for a
+    /// moment and hold the pipe open.
     fn answer(self, budget: Duration) -> io::Result<Vec<u8>> {
         let until = Instant::now() + budget;
         let mut bytes = Vec::new();
-        let mut chunk = [0; 4096];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(&self.answer, PollFlags::IN)], Some(&left)) {
+            let mut fds =
+                [PollFd::new(&self.answer, PollFlags::IN), PollFd::new(&self.process, PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
                 Ok(0) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "it did not answer in time and was killed",
-                    ));
+                    let what = "it did not answer in time and was killed";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
                 }
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other?,
             };
-            match rustix::io::read(&self.answer, &mut chunk)? {
-                0 if bytes.is_empty() => {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer"));
-                }
-                0 => return Ok(bytes),
-                length => bytes.extend_from_slice(&chunk[..length]),
+            if fds[0].revents().contains(PollFlags::IN) {
+                let mut chunk = [0; 4096];
+                let length = rustix::io::read(&self.answer, &mut chunk)?;
+                bytes.extend_from_slice(&chunk[..length]);
+            } else if bytes.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer"));
+            } else {
+                return Ok(bytes);
             }
             if bytes.len() > ANSWER_BYTES_MAX {
                 return Err(io::ErrorKind::InvalidData.into());

@@ -62,7 +62,8 @@ pub(super) fn private_proc() -> Result<String> {
         if own.as_bytes() != b"1" {
             return Err(not_so(wall, "readlink(\"/proc/self\")", format!("{own:?}; expected 1")));
         }
-        let knob = "/proc/sys/kernel/hostname";
+        // One that the owner of a user namespace may change: without the read-only copy this would work.
+        let knob = "/proc/sys/user/max_net_namespaces";
         let open = rustix::fs::open(knob, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         refused(wall, &format!("open({knob:?}, O_WRONLY)"), open, Errno::ROFS)?;
         Ok("shows its own processes; the kernel's knobs are read-only".to_owned())

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
-const MEMORY_BYTES: u64 = 16 << 20;
+const MEMORY_BYTES: u64 = 8 << 20;
 const PIDS: u32 = 4;
 const CPU_MILLI: u32 = 100;
 /// How long the processor is asked for.
@@ -39,10 +39,10 @@ pub(super) fn cpu(home: Option<&Home>) -> Result<String> {
 pub(super) fn memory(home: Option<&Home>) -> Result<String> {
     let wall = Wall::MemoryLimit;
     let (lived, hits) = within(wall, home, || {
-        let much = std::hint::black_box(vec![1_u8; 4 * MEMORY_BYTES as usize]);
+        let much = std::hint::black_box(vec![1_u8; 2 * MEMORY_BYTES as usize]);
         Ok(much.len().to_string())
     })?;
-    let asked = format!("use {} bytes in a cgroup of {MEMORY_BYTES}", 4 * MEMORY_BYTES);
+    let asked = format!("use {} bytes in a cgroup of {MEMORY_BYTES}", 2 * MEMORY_BYTES);
     match (lived, hits.contains(&LimitHit::Memory)) {
         (None, true) => Ok(format!("a process that used more than {} MiB was ended", MEMORY_BYTES >> 20)),
         (None, false) => Err(not_so(wall, asked, "the process ended, and not by its limit")),
