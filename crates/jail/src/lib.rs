@@ -28,5 +28,5 @@ mod zone;
 pub use error::{Error, Result};
 pub use plan::{Plan, RootInside, Terminal, Zone, ZoneKind};
 pub use report::{Built, WRITE_ZONES_MAX};
-pub use warden::{Ended, Remains, Sandbox, Started, bare, start};
+pub use warden::{Ended, Remains, Sandbox, Started, bare, start, with_rights_over};
 pub use zone::zone_of_user;

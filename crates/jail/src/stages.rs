@@ -9,7 +9,7 @@
 //! with the exec, and is silent for ever.
 
 use crate::error::{For, Result};
-use crate::ids::Ids;
+use crate::ids::{Ids, USER};
 use crate::landlock::Domain;
 use crate::mounts;
 use crate::plan::{Plan, RootInside, Terminal, ZoneKind};
@@ -132,7 +132,7 @@ impl<'a> Apart<'a> {
         let disk = root.enter(plan)?;
         let terminal = match plan.terminal {
             Terminal::No => None,
-            Terminal::Yes => Some(open_terminal()?),
+            Terminal::Yes => Some(open_terminal(plan)?),
         };
         Ok(Rooted { plan, hands, disk, zones, terminal })
     }
@@ -247,7 +247,7 @@ fn become_root_inside() -> Result<()> {
 
 /// A terminal of the sandbox's own devpts: (master, slave). Made here, by trusted code in the sandbox's namespaces;
 /// nothing that runs inside ever hands out a descriptor.
-fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
+fn open_terminal(plan: &Plan) -> Result<(OwnedFd, OwnedFd)> {
     let wall = Wall::OwnSession;
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
     let master = rustix::fs::open("/dev/pts/ptmx", flags, rustix::fs::Mode::empty())
@@ -258,6 +258,11 @@ fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
         OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
     )
     .wall(wall, || "ioctl(TIOCGPTPEER)".to_owned())?;
+    if plan.ids.own_block() {
+        // Programs open their terminal anew by its name.
+        let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
+        rustix::fs::fchown(&slave, Some(uid), Some(gid)).wall(wall, || format!("fchown(terminal, {USER})"))?;
+    }
     Ok((master, slave))
 }
 

@@ -40,6 +40,7 @@ pub struct Ended {
 /// A sandbox in the making, or alive: the caller's end.
 #[derive(Debug)]
 pub struct Sandbox {
+    pid: i32,
     first: OwnedFd,
     report: OwnedFd,
     line: OwnedFd,
@@ -134,7 +135,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         }
     })();
     match prepared {
-        Ok(line) => Ok(Started { sandbox: Sandbox { first, report, line, cgroup, begun }, agent }),
+        Ok(line) => Ok(Started { sandbox: Sandbox { pid, first, report, line, cgroup, begun }, agent }),
         // A builder that failed has closed its end, and says itself what failed.
         Err(error) => {
             let said = report::failure(report.as_fd());
@@ -189,6 +190,17 @@ impl Sandbox {
         report::receive(self.report.as_fd())
     }
 
+    /// The sandbox's user namespace, while its first process lives.
+    ///
+    /// # Errors
+    /// It cannot be opened: the process is gone.
+    pub fn user_namespace(&self) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/ns/user", self.pid);
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+            .wall(Wall::UserNamespace, || format!("open({path:?})"))
+    }
+
     /// Polls readable when the first process inside has ended, and with it all others.
     pub fn first(&self) -> BorrowedFd<'_> {
         self.first.as_fd()
@@ -231,6 +243,38 @@ impl Remains {
         discard(self.cgroup);
         let mut byte = [0];
         let _ = rustix::net::recv(&self.line, &mut byte[..], RecvFlags::empty());
+    }
+}
+
+/// Runs `work` in a process of its own that has all rights over what belongs to the sandbox of `namespace`, and none
+/// more than this one over the host's; gives what it returned.
+///
+/// # Errors
+/// The process cannot be made, may not enter, or died.
+pub fn with_rights_over(namespace: &OwnedFd, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let wall = Wall::UserNamespace;
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).wall(wall, || "pipe2()".to_owned())?;
+    match sys::clone3(0, None).wall(wall, || "clone3()".to_owned())? {
+        Forked::Child => {
+            if sys::enter_user_namespace(namespace.as_fd()).is_err() {
+                sys::exit_now(1)
+            }
+            let written = std::io::Write::write_all(&mut std::fs::File::from(write), &work());
+            sys::exit_now(i32::from(written.is_err()))
+        }
+        Forked::Parent { pidfd, .. } => {
+            drop(write);
+            let mut bytes = Vec::new();
+            let read = std::fs::File::from(read).read_to_end(&mut bytes);
+            let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            let status = ended.ok().flatten().and_then(|ended| ended.exit_status());
+            match (read, status) {
+                (Ok(_), Some(0)) => Ok(bytes),
+                _ => Err(std::io::Error::other(format!("its process ended with {status:?}")))
+                    .wall(wall, || "setns(NEWUSER)".to_owned()),
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! caller's, and keeps no set-user-id bit.
 
 use crate::beneath;
+use crate::effects::HandOut;
 use ledger::Recorded;
 use model::quote;
 use rustix::fd::{AsFd, OwnedFd};
@@ -23,18 +24,56 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) struct HandedOut {
     pub files: u64,
     pub bytes: u64,
+    /// What was left behind and why, quoted; the first 100.
     pub refused: Vec<String>,
+    refused_count: usize,
+}
+
+/// Who may read what the sandbox's users kept to themselves.
+pub(crate) enum Reader<'a> {
+    /// This process: it is root, or it is that user.
+    Caller,
+    /// A process with rights over this user namespace.
+    Namespace(&'a OwnedFd),
 }
 
 /// Copies everything beneath `zone` to beneath `target`. That it happens is on record.
 pub(crate) fn hand_out(
-    _recorded: Recorded<crate::effects::HandOut>,
+    recorded: Recorded<HandOut>,
     zone: &OwnedFd,
     target: &OwnedFd,
-) -> HandedOut {
-    let mut out = HandedOut::default();
-    directory(zone, target, &mut Vec::new(), &mut out);
-    out
+    reader: &Reader<'_>,
+) -> Result<HandedOut, jail::Error> {
+    drop(recorded);
+    let all = || {
+        let mut out = HandedOut::default();
+        directory(zone, target, &mut Vec::new(), &mut out);
+        if out.refused_count > REFUSED_MAX {
+            out.refused.push(format!("and {} more", out.refused_count - REFUSED_MAX));
+        }
+        out
+    };
+    match reader {
+        Reader::Caller => Ok(all()),
+        Reader::Namespace(namespace) => {
+            jail::with_rights_over(namespace, || all().to_lines()).map(|lines| HandedOut::from_lines(&lines))
+        }
+    }
+}
+
+impl HandedOut {
+    fn to_lines(&self) -> Vec<u8> {
+        format!("{}\n{}\n{}", self.files, self.bytes, self.refused.join("\n")).into_bytes()
+    }
+
+    /// What [`HandedOut::to_lines`] wrote, in another process of ours. A quoted name holds no line break.
+    fn from_lines(bytes: &[u8]) -> HandedOut {
+        let text = String::from_utf8_lossy(bytes);
+        let mut lines = text.lines();
+        let mut number = || lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+        let (files, bytes) = (number(), number());
+        HandedOut { files, bytes, refused: lines.map(str::to_owned).collect(), refused_count: 0 }
+    }
 }
 
 fn directory(from: &OwnedFd, to: &OwnedFd, path: &mut Vec<CString>, out: &mut HandedOut) {
@@ -137,7 +176,8 @@ fn copy(source: &OwnedFd, target: &OwnedFd) -> Result<u64, Errno> {
 }
 
 fn refuse(path: &[CString], why: &str, out: &mut HandedOut) {
-    if out.refused.len() < REFUSED_MAX {
+    out.refused_count += 1;
+    if out.refused_count <= REFUSED_MAX {
         let names: Vec<String> = path.iter().map(|name| quote(name.as_bytes())).collect();
         out.refused.push(format!("{}: {why}", names.join("/")));
     }

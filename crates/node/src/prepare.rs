@@ -74,6 +74,7 @@ pub(crate) fn prepare(
             }
             Access::Write { to } => {
                 let target = target(at, &base.join(to), state)?;
+                refuse_shared(&target, &targets)?;
                 described.push(format!(
                     "write {} <- {at}",
                     model::quote(target.path.as_os_str().as_encoded_bytes())
@@ -133,6 +134,20 @@ fn target(at: &str, path: &Path, state: &Path) -> Result<Target, Error> {
     rustix::fs::access(&real, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
         .map_err(|error| fail("the directory cannot be written", Some(error.into())))?;
     Ok(Target { at: at.to_owned(), path: real, directory })
+}
+
+/// Two zones that are handed out to one place would overwrite each other's files.
+fn refuse_shared(target: &Target, others: &[Target]) -> Result<(), Error> {
+    let shared = |other: &&Target| target.path.starts_with(&other.path) || other.path.starts_with(&target.path);
+    match others.iter().find(shared) {
+        None => Ok(()),
+        Some(_) => Err(Error::Zone {
+            at: target.at.clone(),
+            path: target.path.clone(),
+            problem: "another write zone is handed out to this directory, or above or below it",
+            source: None,
+        }),
+    }
 }
 
 /// The ledger and its key stay out of every sandbox, and so do the kernel's own file systems.

@@ -4,12 +4,13 @@ use crate::clock::SystemClock;
 use crate::denials::Denials;
 use crate::effects::{Beginning, Execution, HandOut};
 use crate::error::Error;
-use crate::handout::hand_out;
+use crate::handout::{Reader, hand_out};
 use crate::prepare::{Prepared, Target, prepare};
 use crate::relay::{self, Stream};
 use crate::state::State;
 use crate::terminal::{Raw, Terminals};
 use agent::{Agent, End, Exec, Reply, Stdio};
+use jail::ids::Profile;
 use jail::{Ended, Plan, Sandbox, Started, Terminal};
 use ledger::{Ledger, Recorded};
 use model::{EndReason, Event, LimitHit, SandboxId, Usage, Walls, quote};
@@ -177,6 +178,9 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let raw = life.master.as_ref().map(|master| Raw::enter(terminals, master));
     // While the command comes up.
     ledger.observe(Event::Ready { sandbox: id, walls: built.walls, landlock })?;
+    // After set-up the sandbox's files belong to ids that are not the caller's; to hand them out takes rights over those.
+    let foreign = profile == Profile::UserSetUp && !targets.is_empty();
+    let namespace = foreign.then(|| sandbox.user_namespace()).transpose()?;
     let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox));
     sandbox.kill();
     life.drain();
@@ -186,7 +190,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     ended.hits.extend(full);
     let finished =
         Finished { id, lived, stopped: life.stopped, denials: life.denials.count(), ended, targets };
-    let outcome = finished.record(&mut ledger, &built.zones, walls, landlock);
+    let reader = namespace.as_ref().map_or(Reader::Caller, Reader::Namespace);
+    let outcome = finished.record(&mut ledger, &built.zones, &reader, walls, landlock);
     remains.gone();
     outcome
 }
@@ -207,6 +212,7 @@ impl Finished {
         self,
         ledger: &mut Ledger,
         zones: &[OwnedFd],
+        reader: &Reader<'_>,
         walls: Walls,
         landlock: u32,
     ) -> Result<Outcome, Error> {
@@ -225,7 +231,7 @@ impl Finished {
         for limit in &hits {
             ledger.observe(Event::Limit { sandbox: id, limit: *limit })?;
         }
-        let left_behind = hand_out_all(ledger, id, targets, zones)?;
+        let left_behind = hand_out_all(ledger, id, targets, zones, reader)?;
         ledger.observe(Event::End { sandbox: id, reason: reason.clone(), usage, denials })?;
         ledger.seal()?;
         Ok(Outcome { sandbox: id, status, reason, walls, landlock, hits, usage, denials, left_behind })
@@ -536,11 +542,12 @@ fn hand_out_all(
     id: SandboxId,
     targets: Vec<Target>,
     zones: &[OwnedFd],
+    reader: &Reader<'_>,
 ) -> Result<Vec<String>, Error> {
     let mut left_behind = Vec::new();
     for (target, zone) in targets.into_iter().zip(zones) {
         let recorded = ledger.record(HandOut { sandbox: id, at: target.at.clone(), to: target.path })?;
-        let out = hand_out(recorded, zone, &target.directory);
+        let out = hand_out(recorded, zone, &target.directory, reader)?;
         left_behind.extend(out.refused.iter().map(|what| format!("{}: {what}", target.at)));
         let at = quote(&target.at);
         ledger.observe(Event::HandedOut {

@@ -72,6 +72,15 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> 
     }
 }
 
+/// Enters the user namespace `namespace`: all capabilities in it, and the same user as before outside it.
+///
+/// # Errors
+/// What `setns` says.
+pub fn enter_user_namespace(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes an open descriptor; a user namespace shares neither memory nor descriptors with anyone.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) } as i64)
+}
+
 /// Leaves the cgroup namespace for a new one, rooted where this process is now.
 ///
 /// # Errors
