@@ -4,8 +4,14 @@
 //! whatever takes it over can make it say anything. [`Agent`] is the trusted end of its control socket and
 //! reads every reply as hostile input. [`protocol`] is what they say to each other.
 
+#![cfg_attr(not(feature = "client"), no_std)]
+
+extern crate alloc;
+
+#[cfg(feature = "client")]
 mod client;
 pub mod protocol;
 
+#[cfg(feature = "client")]
 pub use client::{Agent, Error, SEND_WAIT_MS_MAX};
 pub use protocol::{End, Exec, FileStage, Read, Reply, Stage, Stdio, Write};

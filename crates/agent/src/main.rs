@@ -4,7 +4,10 @@
 //! It stands inside finished walls and is trusted by nobody outside. What it must keep is the border between the
 //! users inside: whoever has no right to a file or a process inside must not get it by way of the agent.
 
+#![no_std]
 #![no_main]
+
+extern crate alloc;
 
 mod inside;
 mod sys;

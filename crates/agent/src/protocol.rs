@@ -8,8 +8,9 @@ mod frame;
 
 pub use frame::{Malformed, Oversized, body_length, decode, encode};
 
+use alloc::vec::Vec;
+use core::fmt;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// The descriptor at which the agent finds its control socket.
 pub const CONTROL_FD: i32 = 3;

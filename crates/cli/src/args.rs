@@ -91,7 +91,7 @@ pub(crate) struct Doctor {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Show the records.
+    /// Show the records: number, `+` if a signed checkpoint covers it or `?` if none does yet, time, sandbox, event.
     Show {
         /// Only those of one sandbox.
         #[arg(long, value_name = "ID")]
@@ -107,6 +107,9 @@ pub(crate) enum Audit {
         /// A checkpoint that was saved elsewhere: the log must still contain it.
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
+        /// Save the newest checkpoint of a log that is sound. Keep it where this machine cannot change it.
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
         /// Answer as JSON.
         #[arg(long)]
         json: bool,

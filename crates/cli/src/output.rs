@@ -85,3 +85,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 pub(crate) fn neutral(text: &str) -> String {
     quote(text).replace(r"\\", r"\")
 }
+
+/// Lines of which some quote a stranger.
+pub(crate) fn neutral_lines(lines: &[String]) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| neutral(line)).collect();
+    lines.join("\n")
+}

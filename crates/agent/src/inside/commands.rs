@@ -3,10 +3,11 @@
 use super::launch::{self, Launched};
 use crate::sys;
 use agent::protocol::{COMMANDS_MAX, End, Reply, Stage};
+use alloc::vec::Vec;
+use core::time::Duration;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
-use std::time::{Duration, Instant};
 
 /// How many commands may be between fork and exec before no more requests are read. Each holds a descriptor.
 const STARTING_MAX: usize = 64;
@@ -23,7 +24,8 @@ struct Command {
     pid: Pid,
     /// The pipe of a command that is not yet known to have started.
     status: Option<OwnedFd>,
-    deadline: Option<Instant>,
+    /// On the clock of [`sys::now`].
+    deadline: Option<Duration>,
     /// Whether its deadline has passed and it was killed for that.
     overdue: bool,
 }
@@ -41,7 +43,7 @@ impl Commands {
 
     pub(crate) fn add(&mut self, id: u32, launched: Launched, deadline_ms: Option<u64>) {
         let Launched { pid, status } = launched;
-        let deadline = deadline_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let deadline = deadline_ms.and_then(|ms| sys::now().checked_add(Duration::from_millis(ms)));
         self.running.push(Command { id, pid, status: Some(status), deadline, overdue: false });
     }
 
@@ -89,7 +91,7 @@ impl Commands {
         if self.next_deadline().is_none() {
             return;
         }
-        let now = Instant::now();
+        let now = sys::now();
         for command in self.running.iter_mut().filter(|c| c.deadline.is_some_and(|at| at <= now)) {
             command.deadline = None;
             command.overdue = true;
@@ -97,8 +99,8 @@ impl Commands {
         }
     }
 
-    /// When the next command's time is up.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    /// When the next command's time is up, on the clock of [`sys::now`].
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.running.iter().filter_map(|c| c.deadline).min()
     }
 }

@@ -4,11 +4,12 @@
 //! come with the first bytes of a header belong to that frame and to no other.
 
 use agent::protocol::{self, DESCRIPTORS_MAX, INWARD_BYTES_MAX, OUTWARD_BYTES_MAX, Reply, Request};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::mem::{self, MaybeUninit};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, IoSliceMut};
 use rustix::net::{self, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags};
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 
 /// How many bytes of replies may wait before no more requests are read. What is running adds at most two small
 /// replies for each command to it.
@@ -74,7 +75,7 @@ impl Control {
         let request = protocol::decode(&self.frame[HEADER_BYTES..]).map_err(|_| Ended::Malformed)?;
         self.frame = vec![0; HEADER_BYTES];
         self.arrived = 0;
-        Ok(Some((request, std::mem::take(&mut self.descriptors))))
+        Ok(Some((request, mem::take(&mut self.descriptors))))
     }
 
     fn receive_some(&mut self) -> Result<usize, Ended> {

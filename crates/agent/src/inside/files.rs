@@ -2,10 +2,12 @@
 
 use super::user::Rights;
 use agent::protocol::{CHUNK_BYTES_MAX, FileStage, Read, Reply, Write};
+use alloc::ffi::CString;
+use alloc::vec;
+use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, ftruncate, openat};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
-use std::ffi::CString;
 
 type Failed = (FileStage, Errno);
 

@@ -7,14 +7,14 @@ use super::program::Program;
 use super::user::{Rights, User};
 use crate::sys;
 use agent::protocol::{Exec, Stage, Stdio};
+use alloc::ffi::CString;
+use core::convert::Infallible;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, chdir, ioctl_tiocsctty, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use std::convert::Infallible;
-use std::ffi::CString;
 
 /// What a command was doing when it could not be started, and why.
 pub(crate) type NotStarted = (Stage, Errno);

@@ -1,8 +1,10 @@
 //! Finding and entering a command's program.
 
 use crate::sys::{self, Strings};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
 use rustix::io::Errno;
-use std::ffi::{CStr, CString};
 
 /// Where programs are looked for when the command's environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -9,13 +9,15 @@ use super::user::Rights;
 use super::{files, launch};
 use crate::sys;
 use agent::protocol::{CONTROL_FD, Exec, Request, Stage, Stdio, TERMINAL_FD};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, umask};
 use rustix::termios::isatty;
-use std::time::{Duration, Instant};
 
 /// All that the agent has.
 pub(crate) struct Agent {
@@ -110,7 +112,7 @@ impl Agent {
     fn timeout(&self) -> Option<Timespec> {
         let left = match self.commands.next_deadline() {
             _ if self.more_dead => Duration::ZERO,
-            Some(at) => at.saturating_duration_since(Instant::now()),
+            Some(at) => at.saturating_sub(sys::now()),
             None => return None,
         };
         Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) })

@@ -90,7 +90,7 @@ impl User {
         // fs.suid_dumpable).
         let back = sys::set_file_user(uid, gid);
         if !back || set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
-            std::process::exit(70);
+            sys::exit(70);
         }
         outcome
     }

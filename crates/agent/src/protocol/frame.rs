@@ -1,5 +1,7 @@
 //! A message as bytes: a length, and a body that is exactly one message.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,9 +48,10 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
 
 /// Bytes as one run. Serde's own way with a `Vec<u8>`, byte by byte, makes the same wire but takes many times as long.
 pub(super) mod blob {
+    use alloc::vec::Vec;
+    use core::fmt;
     use serde::de::{Deserializer, Error, Visitor};
     use serde::ser::Serializer;
-    use std::fmt;
 
     pub(in crate::protocol) fn serialize<S: Serializer>(
         bytes: &[u8],

@@ -2,22 +2,23 @@
 //!
 //! All of it holds for a process with one thread, which the agent is: it starts none, and the library half, which
 //! others link, has no part in this module.
+//!
+//! There is no C library and no standard library. What both would do before the first line of the agent, and how
+//! much of them would have to be copied and mapped, every start of a sandbox would wait for.
 #![allow(unsafe_code)]
 
+mod clock;
 mod descriptors;
 mod entry;
+mod heap;
 mod identity;
+mod kernel;
+mod memory;
 mod process;
 mod signals;
 
+pub(crate) use clock::now;
 pub(crate) use descriptors::{adopt, close_others};
 pub(crate) use identity::set_file_user;
-pub(crate) use process::{Strings, execve, fork, kill};
+pub(crate) use process::{Strings, execve, exit, fork, kill};
 pub(crate) use signals::{block_signals, child_signals, reset_signals};
-
-use rustix::io::Errno;
-
-/// The error of the C library call that has just returned -1.
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
-}

@@ -1,10 +1,13 @@
-//! Making, becoming and signalling processes.
+//! Making, becoming, signalling and ending processes.
 
-use super::last_errno;
+use super::kernel;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char};
+use core::ptr;
+use linux_raw_sys::general::{__NR_clone, __NR_execve, __NR_exit_group, __NR_kill, SIGCHLD};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::ffi::{CStr, CString, c_char};
-use std::ptr;
 
 /// Strings in the form in which the kernel takes arguments and environments.
 pub(crate) struct Strings {
@@ -24,48 +27,53 @@ impl Strings {
         let rest = self.owned.iter().skip(1).cloned();
         Strings::new(first.iter().map(|s| CString::from(*s)).chain(rest).collect())
     }
+
+    fn address(&self) -> usize {
+        self.pointers.as_ptr().expose_provenance()
+    }
 }
 
 /// Runs `child` in a new process, which ends with status 127 when `child` returns; gives the new process's id.
 pub(crate) fn fork(child: impl FnOnce()) -> Result<Pid, Errno> {
-    // SAFETY: a child of a process with several threads may find locks taken that nobody will release. This
-    // process has one thread, so the child finds none.
-    match unsafe { libc::fork() } {
+    // SAFETY: with no flags but the signal that tells of its end, and no stack of its own, the child goes on here in
+    // a copy of this memory. In a child of a process with several threads locks may be taken that nobody will
+    // release; this process has one thread. The child never runs on in the agent's code: it ends below, and also if
+    // it panics (see `entry`).
+    match unsafe { kernel::call(__NR_clone, [SIGCHLD as usize, 0, 0, 0]) }? {
         0 => {
-            let end = EndOnDrop;
             child();
-            drop(end);
-            Err(Errno::CHILD)
+            exit(127)
         }
-        number => Pid::from_raw(number).filter(|_| number > 0).ok_or_else(last_errno),
-    }
-}
-
-/// Keeps a child from ever running on in the agent's code, also when it panics.
-struct EndOnDrop;
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        // SAFETY: `_exit` touches no memory, and runs none of the handlers that belong to the parent.
-        unsafe { libc::_exit(127) }
+        number => Pid::from_raw(number as i32).ok_or(Errno::CHILD),
     }
 }
 
 /// Becomes `program`; returns only to say why not.
 pub(crate) fn execve(program: &CStr, argv: &Strings, env: &Strings) -> Errno {
+    let program = program.as_ptr().expose_provenance();
     // SAFETY: execve reads strings that end in NUL and arrays of them that end in null. `Strings` keeps its
     // pointers aimed at strings that it owns, and a null at their end.
-    unsafe { libc::execve(program.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
-    last_errno()
+    let outcome = unsafe { kernel::call(__NR_execve, [program, argv.address(), env.address(), 0]) };
+    outcome.err().unwrap_or(Errno::IO)
 }
 
 /// Sends `signal` to the process group that `leader` made, or to `leader` alone if it has not come to that yet.
 pub(crate) fn kill(leader: Pid, signal: i32) {
     let number = leader.as_raw_nonzero().get();
-    // SAFETY: both calls take integers and touch no memory.
-    unsafe {
-        if libc::kill(-number, signal) == -1 {
-            libc::kill(number, signal);
-        }
+    if send_signal(-number, signal).is_err() {
+        let _ = send_signal(number, signal);
+    }
+}
+
+fn send_signal(to: i32, signal: i32) -> Result<usize, Errno> {
+    // SAFETY: kill takes integers and touches no memory.
+    unsafe { kernel::call(__NR_kill, [to as usize, signal as usize, 0, 0]) }
+}
+
+/// Ends this process, without a destructor.
+pub(crate) fn exit(status: u8) -> ! {
+    loop {
+        // SAFETY: the call takes an integer and touches no memory. It does not return.
+        let _ = unsafe { kernel::call(__NR_exit_group, [usize::from(status), 0, 0, 0]) };
     }
 }

@@ -1,56 +1,48 @@
 //! Signals: none reaches the agent except as bytes of a descriptor; all reach a command.
 
-use super::last_errno;
-use rustix::fd::{FromRawFd, OwnedFd};
+use super::kernel;
+use core::ptr;
+use linux_raw_sys::general::{
+    __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_signalfd4, O_CLOEXEC, O_NONBLOCK, SIG_SETMASK, SIGCHLD,
+};
+use rustix::fd::{FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
-use std::mem::MaybeUninit;
-use std::ptr;
+
+/// A set of signals as the kernel has it: bit n is signal n + 1.
+type Set = u64;
 
 /// Blocks every signal that can be blocked.
 pub(crate) fn block_signals() -> Result<(), Errno> {
-    let mut all = MaybeUninit::uninit();
-    // SAFETY: sigfillset initialises the set it is given; sigprocmask reads it and writes nothing, since the place
-    // for the old mask is null.
-    let result = unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), ptr::null_mut())
-    };
-    if result == 0 { Ok(()) } else { Err(last_errno()) }
+    set_blocked(&Set::MAX)
 }
 
 /// A descriptor that is readable while a SIGCHLD is pending.
 pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
-    let mut children = MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises the set that sigaddset changes and signalfd reads.
+    let children: Set = 1 << (SIGCHLD - 1);
+    let (new, set, flags) = (usize::MAX, ptr::from_ref(&children), O_NONBLOCK | O_CLOEXEC);
+    // SAFETY: the kernel reads the set, which has the size it is told.
     let number = unsafe {
-        libc::sigemptyset(children.as_mut_ptr());
-        libc::sigaddset(children.as_mut_ptr(), libc::SIGCHLD);
-        libc::signalfd(-1, children.as_ptr(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
-    };
-    if number == -1 {
-        return Err(last_errno());
-    }
+        kernel::call(__NR_signalfd4, [new, set.expose_provenance(), size_of::<Set>(), flags as usize])
+    }?;
     // SAFETY: signalfd has just opened it, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
 }
 
 /// Gives every signal its default effect and unblocks it. What was ignored would stay so across exec.
 pub(crate) fn reset_signals() -> Result<(), Errno> {
-    // Four words of zeros are what the kernel reads as SIG_DFL with no flags and no mask. The C library would keep
-    // its own two signals (32 and 33) from us, and they too may come here ignored.
-    let default = [0u64; 4];
-    for signal in 1..=64 {
-        // SAFETY: the kernel reads at most 32 bytes at `default` and writes nothing, since the place for the old
-        // action is null. That it refuses SIGKILL and SIGSTOP changes nothing: they are what they should be.
-        unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null_mut::<u64>(), 8)
-        };
+    // Four words of zeros are what the kernel reads as SIG_DFL with no flags and no mask.
+    let default = ptr::from_ref(&[0u64; 4]).expose_provenance();
+    for signal in 1..=Set::BITS as usize {
+        // SAFETY: the kernel reads four words at `default` and writes nothing, since the place for the old action is
+        // null. That it refuses SIGKILL and SIGSTOP changes nothing: they are what they should be.
+        let _ = unsafe { kernel::call(__NR_rt_sigaction, [signal, default, 0, size_of::<Set>()]) };
     }
-    let mut none = MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises the set that sigprocmask reads; the place for the old mask is null.
-    let result = unsafe {
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
-    };
-    if result == 0 { Ok(()) } else { Err(last_errno()) }
+    set_blocked(&0)
+}
+
+fn set_blocked(set: &Set) -> Result<(), Errno> {
+    let (how, set) = (SIG_SETMASK as usize, ptr::from_ref(set).expose_provenance());
+    // SAFETY: the kernel reads the set, which has the size it is told, and writes nothing, since the place for the
+    // old one is null.
+    unsafe { kernel::call(__NR_rt_sigprocmask, [how, set, 0, size_of::<Set>()]) }.map(drop)
 }

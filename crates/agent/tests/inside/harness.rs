@@ -141,7 +141,7 @@ pub(crate) fn start_raw() -> (OwnedFd, Process) {
 fn launch(script: &str, terminal: Option<OwnedFd>) -> (OwnedFd, Process) {
     let (ours, theirs) = pair();
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_casemate-agent")).process_group(0).stdin(theirs);
+    shell.arg("-c").arg(script).arg(env!("CASEMATE_AGENT")).process_group(0).stdin(theirs);
     if let Some(terminal) = terminal {
         shell.stdout(terminal);
     }

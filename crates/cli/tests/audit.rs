@@ -1,0 +1,175 @@
+//! `casemate audit` over logs that the ledger wrote, and over such a log after somebody changed it.
+
+mod support;
+
+use ledger::Ledger;
+use model::{Decision, EndReason, Event, LimitHit, SandboxId, Usage, Wall, Walls, quote};
+use std::path::Path;
+use std::process::Stdio;
+use support::{casemate, run};
+
+const HOSTILE: &[u8] = b"\x1b[2J\xff it's\n";
+
+fn first() -> SandboxId {
+    SandboxId::from_random([0; 20])
+}
+
+fn second() -> SandboxId {
+    SandboxId::from_random([1; 20])
+}
+
+fn decision(verdict: &'static str, rule: &str) -> Decision {
+    Decision { verdict, rule: rule.to_owned() }
+}
+
+/// A log of six records, five of them under a checkpoint.
+fn write_log(state: &Path) {
+    let mut ledger = Ledger::open(state, Box::new(node::SystemClock)).expect("a log can be begun");
+    for event in [
+        Event::Ready { sandbox: first(), walls: Walls::all().without(Wall::Landlock), landlock: 0 },
+        Event::Exec {
+            sandbox: first(),
+            exec: 1,
+            argv: vec!["sh".to_owned(), quote(HOSTILE)],
+            cwd: "/home/user".to_owned(),
+            user: "user".to_owned(),
+            decision: decision("allow", "exec"),
+        },
+        Event::Denial {
+            sandbox: Some(first()),
+            asked: "bpf(…)".to_owned(),
+            decision: decision("deny", "seccomp.bpf"),
+        },
+        Event::Limit { sandbox: first(), limit: LimitHit::Pids },
+        Event::End {
+            sandbox: first(),
+            reason: EndReason::Finished,
+            usage: Usage { wall_ms: 12, cpu_ms: Some(3), memory_peak_bytes: None },
+            denials: 1,
+        },
+    ] {
+        ledger.observe(event).expect("an event can be recorded");
+    }
+    ledger.seal().expect("the log can be sealed");
+    ledger
+        .observe(Event::ExecEnd { sandbox: second(), exec: 1, status: 7 })
+        .expect("an event can be recorded");
+}
+
+fn log() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    write_log(dir.path());
+    let path = dir.path().to_str().expect("a path of ours is text").to_owned();
+    (dir, path)
+}
+
+#[test]
+fn each_record_is_one_line_and_what_a_stranger_wrote_cannot_speak_to_the_terminal() {
+    let (_dir, state) = log();
+    let (status, text, said) = run(&["audit", "show", "--state", &state]);
+    assert_eq!((status, said.as_str()), (0, ""));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 6, "{text}");
+    assert!(!text.bytes().any(|b| b < 0x20 && b != b'\n'), "{text:?}");
+    assert!(lines[0].contains("22 walls stand, without landlock"), "{}", lines[0]);
+    assert!(
+        lines[1].contains(r"allow by exec: #1 sh $'\x1b[2J\xff it\'s\x0a' (as user in /home/user)"),
+        "{}",
+        lines[1]
+    );
+    assert!(lines[2].contains("deny by seccomp.bpf: bpf(…)"), "{}", lines[2]);
+    assert!(lines[3].contains("limit.hit") && lines[3].ends_with("pids"), "{}", lines[3]);
+    assert!(lines[4].ends_with("finished, 1 denials, 12 ms, 3 ms of cpu"), "{}", lines[4]);
+    assert!(lines[..5].iter().all(|line| line.contains(" + ")), "{text}");
+    assert!(lines[5].starts_with("     5 ? ") && lines[5].ends_with("#1 status 7"), "{}", lines[5]);
+}
+
+#[test]
+fn json_shows_the_stored_bytes_and_an_id_selects_one_sandbox() {
+    let (_dir, state) = log();
+    let stored: Vec<String> =
+        ledger::read(state.as_ref()).unwrap().map(|entry| entry.unwrap().line).collect();
+    let (_, text, _) = run(&["audit", "show", "--json", "--state", &state]);
+    assert_eq!(text.lines().collect::<Vec<_>>(), stored);
+    let (_, text, _) = run(&["audit", "show", "--json", "--sandbox", second().as_str(), "--state", &state]);
+    assert_eq!(text.lines().collect::<Vec<_>>(), stored[5..]);
+    let (status, text, said) = run(&["audit", "show", "--sandbox", "i\u{1b}[2J", "--state", &state]);
+    assert_eq!((status, text.as_str()), (64, ""));
+    assert!(said.contains(r"`i\x1b[2J` is not a sandbox id"), "{said}");
+}
+
+#[test]
+fn reading_makes_nothing_and_says_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("none");
+    for command in ["show", "verify"] {
+        let (status, _, said) = run(&["audit", command, "--state", missing.to_str().unwrap()]);
+        assert_eq!(status, 73, "{said}");
+        assert!(!missing.exists());
+    }
+    let (status, _, said) = run(&["audit", "show", "--state", dir.path().to_str().unwrap()]);
+    assert_eq!(status, 74, "{said}");
+    Ledger::open(dir.path(), Box::new(node::SystemClock)).unwrap();
+    let (status, text, said) = run(&["audit", "show", "--state", dir.path().to_str().unwrap()]);
+    assert_eq!((status, text.as_str()), (0, ""));
+    assert!(said.contains("the log is empty"), "{said}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_showing_quietly() {
+    let (_dir, state) = log();
+    let program = Path::new(env!("CARGO_BIN_EXE_casemate"));
+    let mut shown = casemate(program, &["audit", "show", "--state", &state])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(shown.stdout.take());
+    let (status, _, said) = support::told(shown.wait_with_output().unwrap());
+    assert_eq!((status, said.as_str()), (0, ""));
+}
+
+#[test]
+fn a_sound_log_verifies_and_its_checkpoint_can_be_kept() {
+    let (_dir, state) = log();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let note = elsewhere.path().join("note");
+    let note_word = note.to_str().unwrap();
+    let (status, text, said) = run(&["audit", "verify", "--save", note_word, "--state", &state]);
+    assert_eq!((status, said.as_str()), (0, ""), "{text}");
+    assert!(text.starts_with("the log is sound: 6 records\n"), "{text}");
+    assert!(text.contains("up to record 4\n") && text.contains("1 records after that"), "{text}");
+    let (status, text, _) = run(&["audit", "verify", "--json", "--against", note_word, "--state", &state]);
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(
+        (&answer["sound"], &answer["covered"], &answer["uncovered"]),
+        (&true.into(), &4.into(), &1.into())
+    );
+    assert_eq!(answer["checkpoint"]["note"], std::fs::read_to_string(&note).unwrap());
+    // Another log does not contain it.
+    let (_other, other) = log();
+    let (status, text, _) = run(&["audit", "verify", "--against", note_word, "--state", &other]);
+    assert_eq!(status, 1, "{text}");
+}
+
+#[test]
+fn a_changed_record_is_found_and_its_place_named() {
+    let (dir, state) = log();
+    let tail = dir.path().join("log/tail");
+    let mut bytes = std::fs::read(&tail).unwrap();
+    let at = bytes.windows(11).position(|window| window == b"seccomp.bpf").unwrap();
+    bytes[at] = b'\x1b';
+    std::fs::write(&tail, bytes).unwrap();
+    let (status, text, _) = run(&["audit", "verify", "--state", &state]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.starts_with("the log is NOT sound"), "{text}");
+    assert!(text.contains("problem: log/tail, byte "), "{text}");
+    let (status, text, _) = run(&["audit", "verify", "--json", "--state", &state]);
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &answer["sound"]), (1, &false.into()));
+    assert_eq!(answer["problems"][0]["file"], "log/tail");
+    let (status, text, said) = run(&["audit", "show", "--state", &state]);
+    assert_eq!(status, 74, "{said}");
+    assert!(!text.contains('\x1b') && !said.contains('\x1b'));
+}
