@@ -211,11 +211,8 @@ fn subordinate(file: &str, uid: u32) -> Result<(u32, u32)> {
     let text = std::fs::read_to_string(file).wall(Wall::OwnUid, || format!("open({file:?})"))?;
     let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|passwd| name_of(&passwd, uid));
     range_for(&text, uid, name.as_deref())
-        .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-        .and_then(Ok)
-        .or_else(|error: std::io::Error| {
-            Err(error).wall(Wall::OwnUid, || format!("find a range of {BLOCK} ids for uid {uid} in {file:?}"))
-        })
+        .ok_or(std::io::Error::from(std::io::ErrorKind::NotFound))
+        .wall(Wall::OwnUid, || format!("find a range of {BLOCK} ids for uid {uid} in {file:?}"))
 }
 
 /// The login name of `uid` in the text of a passwd file.

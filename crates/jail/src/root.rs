@@ -24,12 +24,14 @@ const SEALED: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
 pub(crate) struct HostMounts {
     mounts: Vec<(PathBuf, FileType, OwnedFd)>,
     links: Vec<(PathBuf, PathBuf)>,
+    /// Read zones that the plan brings no mount for, in its order.
+    zones: Vec<OwnedFd>,
 }
 
 impl HostMounts {
     /// Copies what the plan names.
     pub(crate) fn copy(plan: &Plan) -> Result<HostMounts> {
-        let mut host = HostMounts { mounts: Vec::new(), links: Vec::new() };
+        let mut host = HostMounts { mounts: Vec::new(), links: Vec::new(), zones: Vec::new() };
         for path in &plan.system {
             host.show(Path::new(path), Wall::ReadOnlySystem)?;
         }
@@ -46,7 +48,7 @@ impl HostMounts {
             if let ZoneKind::Read { from, directory, mount: None } = &zone.kind {
                 let mount = mounts::copy(CWD, from, READ_ONLY | NO_SUID | NO_DEV, Wall::OwnRoot)?;
                 same_file(directory.as_fd(), mount.as_fd(), from)?;
-                host.mounts.push((zone.at.clone(), FileType::Directory, mount));
+                host.zones.push(mount);
             }
         }
         Ok(host)
@@ -174,24 +176,39 @@ impl Root {
         ] {
             self.writable(Path::new(path), name, mode, user)?;
         }
-        Ok((self.zones(plan)?, knobs))
+        Ok((self.zones(plan, host.zones)?, knobs))
     }
 
-    fn zones(&self, plan: &Plan) -> Result<Vec<OwnedFd>> {
+    fn zones(&self, plan: &Plan, copied: Vec<OwnedFd>) -> Result<Vec<OwnedFd>> {
+        let mut copied = copied.into_iter();
         let mut out = Vec::new();
         for (number, zone) in plan.zones.iter().enumerate() {
+            let name = format!("zone-{number}");
             match &zone.kind {
-                ZoneKind::Read { mount: Some(mount), .. } => {
-                    self.attach(mount.as_fd(), &zone.at, FileType::Directory, Wall::OwnRoot)?;
+                ZoneKind::Read { mount, .. } => {
+                    let own = if mount.is_none() { copied.next() } else { None };
+                    if let Some(mount) = mount.as_ref().or(own.as_ref()) {
+                        self.pane(mount.as_fd(), &zone.at, &name)?;
+                    }
                 }
-                ZoneKind::Read { .. } => {}
-                ZoneKind::Scratch => drop(self.writable(&zone.at, &format!("zone-{number}"), 0o755, true)?),
-                ZoneKind::Write => {
-                    out.push(self.writable(&zone.at, &format!("zone-{number}"), 0o755, true)?)
-                }
+                ZoneKind::Scratch => drop(self.writable(&zone.at, &name, 0o755, true)?),
+                ZoneKind::Write => out.push(self.writable(&zone.at, &name, 0o755, true)?),
             }
         }
         Ok(out)
+    }
+
+    /// Shows a host directory through an overlay with no upper layer. A read-only mount alone keeps files from being
+    /// written; a host program that listens on a unix socket in there, or reads from a FIFO, it would still connect to.
+    /// In the overlay those are new inodes, with nobody behind them.
+    fn pane(&self, mount: BorrowedFd<'_>, at: &Path, name: &str) -> Result<()> {
+        let wall = Wall::OwnRoot;
+        self.directory(self.disk.as_fd(), Path::new(name), 0o755)?;
+        mounts::place(mount, self.disk.as_fd(), Path::new(name), wall)?;
+        // One layer alone is not accepted; the other is empty. The working directory is the disk.
+        let options = [("lowerdir", format!("{name}:masked-directory"))];
+        let pane = mounts::new("overlay", &options, READ_ONLY | NO_SUID | NO_DEV, wall)?;
+        self.attach(pane.as_fd(), at, FileType::Directory, wall)
     }
 
     /// Own terminals; links that programs expect; nothing that can be created.

@@ -27,6 +27,7 @@ pub(crate) struct HandedOut {
     /// What was left behind and why, quoted; the first 100.
     pub refused: Vec<String>,
     refused_count: usize,
+    bytes_max: u64,
 }
 
 /// Who may read what the sandbox's users kept to themselves.
@@ -37,16 +38,18 @@ pub(crate) enum Reader<'a> {
     Namespace(&'a OwnedFd),
 }
 
-/// Copies everything beneath `zone` to beneath `target`. That it happens is on record.
+/// Copies everything beneath `zone` to beneath `target`, up to `bytes_max`: what the sandbox's disk can hold. (A file
+/// with a hole of a terabyte takes no room there, and would here.) That it happens is on record.
 pub(crate) fn hand_out(
     recorded: Recorded<HandOut>,
     zone: &OwnedFd,
     target: &OwnedFd,
+    bytes_max: u64,
     reader: &Reader<'_>,
 ) -> Result<HandedOut, jail::Error> {
     drop(recorded);
     let all = || {
-        let mut out = HandedOut::default();
+        let mut out = HandedOut { bytes_max, ..HandedOut::default() };
         directory(zone, target, &mut Vec::new(), &mut out);
         if out.refused_count > REFUSED_MAX {
             out.refused.push(format!("and {} more", out.refused_count - REFUSED_MAX));
@@ -72,7 +75,7 @@ impl HandedOut {
         let mut lines = text.lines();
         let mut number = || lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
         let (files, bytes) = (number(), number());
-        HandedOut { files, bytes, refused: lines.map(str::to_owned).collect(), refused_count: 0 }
+        HandedOut { files, bytes, refused: lines.map(str::to_owned).collect(), ..HandedOut::default() }
     }
 }
 
@@ -120,6 +123,9 @@ fn one(
         }
         FileType::RegularFile => {
             let source = readable(from, name, OFlags::RDONLY, 0o400).map_err(|e| e.to_string())?;
+            if stat.st_size as u64 > out.bytes_max.saturating_sub(out.bytes) {
+                return Err(format!("{} bytes, which with the rest is more than the disk limit", stat.st_size));
+            }
             let executable = stat.st_mode & 0o100 != 0;
             let bytes = file(&source, to, name, executable).map_err(|e| format!("on the host: {e}"))?;
             out.files += 1;

@@ -143,6 +143,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     };
     let (walls, landlock) = (plan.walls, plan.landlock_abi);
     let rules = plan.seccomp.clone();
+    let bytes_max = plan.limits.disk_bytes;
     let ids = CommandIds::of(&plan, user);
     // From here on signals are read, not taken: none may strike while a sandbox is half built.
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
@@ -189,7 +190,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let (mut ended, remains) = sandbox.end(Some(built.disk));
     ended.hits.extend(full);
     let finished =
-        Finished { id, lived, stopped: life.stopped, denials: life.denials.count(), ended, targets };
+        Finished { id, lived, stopped: life.stopped, denials: life.denials.count(), ended, targets, bytes_max };
     let reader = namespace.as_ref().map_or(Reader::Caller, Reader::Namespace);
     let outcome = finished.record(&mut ledger, &built.zones, &reader, walls, landlock);
     remains.gone();
@@ -204,6 +205,8 @@ struct Finished {
     denials: u64,
     ended: Ended,
     targets: Vec<Target>,
+    /// The most that may be handed out.
+    bytes_max: u64,
 }
 
 impl Finished {
@@ -216,7 +219,7 @@ impl Finished {
         walls: Walls,
         landlock: u32,
     ) -> Result<Outcome, Error> {
-        let Finished { id, lived, stopped, denials, ended, targets } = self;
+        let Finished { id, lived, stopped, denials, ended, targets, bytes_max } = self;
         let status = match lived {
             Ok(status) => status,
             Err(error) => {
@@ -231,7 +234,7 @@ impl Finished {
         for limit in &hits {
             ledger.observe(Event::Limit { sandbox: id, limit: *limit })?;
         }
-        let left_behind = hand_out_all(ledger, id, targets, zones, reader)?;
+        let left_behind = hand_out_all(ledger, id, targets, zones, bytes_max, reader)?;
         ledger.observe(Event::End { sandbox: id, reason: reason.clone(), usage, denials })?;
         ledger.seal()?;
         Ok(Outcome { sandbox: id, status, reason, walls, landlock, hits, usage, denials, left_behind })
@@ -542,12 +545,13 @@ fn hand_out_all(
     id: SandboxId,
     targets: Vec<Target>,
     zones: &[OwnedFd],
+    bytes_max: u64,
     reader: &Reader<'_>,
 ) -> Result<Vec<String>, Error> {
     let mut left_behind = Vec::new();
     for (target, zone) in targets.into_iter().zip(zones) {
         let recorded = ledger.record(HandOut { sandbox: id, at: target.at.clone(), to: target.path })?;
-        let out = hand_out(recorded, zone, &target.directory, reader)?;
+        let out = hand_out(recorded, zone, &target.directory, bytes_max, reader)?;
         left_behind.extend(out.refused.iter().map(|what| format!("{}: {what}", target.at)));
         let at = quote(&target.at);
         ledger.observe(Event::HandedOut {

@@ -83,10 +83,11 @@ fn within(
         let call = "find a cgroup of one's own below \"/sys/fs/cgroup\"".to_owned();
         return Err(Error { wall, call, source: Errno::NOENT.into() });
     };
+    // The one limit that is tried is tight; the others must not be what the trial meets.
     let limits = Limits {
-        cpu_milli: CPU_MILLI,
-        memory_bytes: MEMORY_BYTES,
-        pids: PIDS,
+        cpu_milli: if wall == Wall::CpuLimit { CPU_MILLI } else { 4000 },
+        memory_bytes: if wall == Wall::MemoryLimit { MEMORY_BYTES } else { 64 << 20 },
+        pids: if wall == Wall::PidsLimit { PIDS } else { 64 },
         disk_bytes: 0,
         disk_inodes: 0,
         open_files: 0,

@@ -9,7 +9,7 @@ containment::proofs!(ct_16::dangerous_syscalls, mutants: &[
     "allow:keyctl",
     "allow:ptrace",
     "allow:userfaultfd",
-    "allow:open_by_handle_at",
+    "allow:name_to_handle_at",
     "allow:pidfd_getfd",
 ]);
 
