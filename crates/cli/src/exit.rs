@@ -53,6 +53,7 @@ impl Exit {
             node::Error::Denied(_) => Exit::Denied,
             node::Error::Zone { .. } => Exit::Zone,
             node::Error::Ledger(_) => Exit::Ledger,
+            node::Error::NoDirectory { .. } => Exit::Usage,
             node::Error::NotStarted { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => Exit::NotFound,
                 _ => Exit::NotExecutable,

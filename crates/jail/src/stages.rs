@@ -98,7 +98,7 @@ impl<'a> Fresh<'a> {
         let host = HostMounts::copy(plan)?;
         hear(&hands.told, word::MAPPED)?;
         if let Ids::Block { .. } = plan.ids {
-            become_root_inside()?;
+            become_root_inside(KeepCaller::AsSaved)?;
             // Changing ids clears the request.
             die_with_parent()?;
         }
@@ -121,6 +121,10 @@ impl<'a> Apart<'a> {
         }
         for file in hear(&hands.told, word::ENTER)? {
             rustix::io::write(&file, b"0").wall(Wall::MemoryLimit, || "write(tasks, 0)".to_owned())?;
+        }
+        if plan.ids.own_block() {
+            become_root_inside(KeepCaller::No)?;
+            die_with_parent()?;
         }
         if plan.walls.has(Wall::CgroupNamespace) {
             sys::new_cgroup_namespace().wall(Wall::CgroupNamespace, || "unshare(NEWCGROUP)".to_owned())?;
@@ -237,12 +241,21 @@ fn die_with_parent() -> Result<()> {
         .wall(Wall::PidNamespace, || "prctl(PR_SET_PDEATHSIG, SIGKILL)".to_owned())
 }
 
-fn become_root_inside() -> Result<()> {
+/// Whether the caller's uid stays behind as the saved one. cgroup v1 lets a process enter only if the one who opened the
+/// file has its uid or saved uid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeepCaller {
+    AsSaved,
+    No,
+}
+
+fn become_root_inside(keep: KeepCaller) -> Result<()> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
     set_thread_groups(&[]).wall(Wall::OwnUid, || "setgroups(0)".to_owned())?;
     set_thread_res_gid(gid, gid, gid).wall(Wall::OwnUid, || "setresgid(0, 0, 0)".to_owned())?;
-    set_thread_res_uid(uid, uid, uid).wall(Wall::OwnUid, || "setresuid(0, 0, 0)".to_owned())
+    let saved = if keep == KeepCaller::No { Some(uid) } else { None };
+    set_thread_res_uid(uid, uid, saved).wall(Wall::OwnUid, || format!("setresuid(0, 0, {saved:?})"))
 }
 
 /// A terminal of the sandbox's own devpts: (master, slave). Made here, by trusted code in the sandbox's namespaces;

@@ -36,7 +36,7 @@ pub(crate) struct Frame<'a> {
 pub(crate) enum Check {
     /// Yes.
     Body,
-    /// No: it is known to have reached the disk whole, and `verify` is who looks for changes.
+    /// No: it was compared before.
     Layout,
 }
 

@@ -7,7 +7,7 @@ use crate::disk::State;
 use crate::{Error, Hash};
 use rustix::fs::OFlags;
 
-const NAME: &str = "head";
+pub(crate) const NAME: &str = "head";
 const LEN: usize = 20 + 1 + 2 * Hash::LEN + 1;
 
 /// What the head says.

@@ -13,7 +13,7 @@ const PUBLIC_BYTES_MAX: u64 = 256;
 /// is kept, because a crash may have come between the key and the log.
 pub(crate) fn create(state: &State) -> Result<(), Error> {
     state.make_dir("keys")?;
-    let key = match load(state) {
+    let key = match read(state) {
         Err(error) if error.is_missing() => {
             let mut seed = [0; Key::LEN];
             let filled = getrandom(&mut seed, GetRandomFlags::empty());
@@ -21,7 +21,7 @@ pub(crate) fn create(state: &State) -> Result<(), Error> {
                 Key::LEN => state.replace(SEED, &seed)?,
                 _ => return Err(Error::Key { path: state.path(SEED), what: "too few random bytes" }),
             }
-            load(state)?
+            read(state)?
         }
         other => other?,
     };
@@ -29,8 +29,17 @@ pub(crate) fn create(state: &State) -> Result<(), Error> {
     state.sync_dir("keys")
 }
 
-/// Reads the signing key.
+/// Reads the signing key of a log that others verify with its public half.
 pub(crate) fn load(state: &State) -> Result<Key, Error> {
+    let key = read(state)?;
+    let public = verifier(state).map(|verifier| verifier.to_string());
+    match public == Some(key.verifier().to_string()) {
+        true => Ok(key),
+        false => Err(Error::Key { path: state.path(SEED), what: "it is not the one that `ledger.pub` verifies" }),
+    }
+}
+
+fn read(state: &State) -> Result<Key, Error> {
     let seed = match state.read(SEED, Key::LEN as u64) {
         Err(Error::Damaged { path, what, .. }) => return Err(Error::Key { path, what }),
         other => other?,

@@ -20,8 +20,6 @@ pub(crate) struct Tail {
     header: Header,
     leaves: Vec<Hash>,
     newest: Option<Checkpoint>,
-    /// Records that are known to have reached the disk whole, so that only later ones can be torn.
-    durable: u64,
 }
 
 impl Tail {
@@ -30,7 +28,9 @@ impl Tail {
         // The head first: the log is never behind a head that was read before it.
         let head = match head::read(state)? {
             Found::Head(head) => head.size,
-            Found::Nothing | Found::Garbage => 0,
+            Found::Nothing => 0,
+            // Whoever could cut the log short could also spoil what tells of it.
+            Found::Garbage => return Err(state.damaged(head::NAME, 0, "it is no head")),
         };
         let mut file = state.file(TAIL, OFlags::RDWR)?;
         let inode = fstat(&file).map_err(|errno| state.failed("fstat", TAIL, errno))?.st_ino;
@@ -41,7 +41,7 @@ impl Tail {
             note => Some(checkpoint(note).ok_or_else(|| state.damaged(TAIL, 0, "not a checkpoint"))?),
         };
         let mut tail =
-            Tail { file, inode, len: len as u64, header, leaves: Vec::new(), newest, durable: head };
+            Tail { file, inode, len: len as u64, header, leaves: Vec::new(), newest };
         tail.take(state, &bytes[len..])?;
         match tail.size() < head {
             true => Err(Error::Truncated { path: state.path("log"), records: tail.size(), sealed: head }),
@@ -135,8 +135,7 @@ impl Tail {
     fn take(&mut self, state: &State, bytes: &[u8]) -> Result<(), Error> {
         let mut rest = bytes;
         loop {
-            let check = if self.size() < self.durable { Check::Layout } else { Check::Body };
-            let frame = match frame::next(rest, check) {
+            let frame = match frame::next(rest, Check::Body) {
                 Next::Frame(frame) => frame,
                 Next::End | Next::Torn => return Ok(()),
                 Next::Damaged(what) => return Err(state.damaged(TAIL, self.len, what)),

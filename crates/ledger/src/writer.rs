@@ -17,7 +17,7 @@ pub(crate) struct Writer {
     clock: Box<dyn Clock>,
     boot: String,
     tail: Tail,
-    /// Read when it is first needed: a program that only records never holds it.
+    /// Read when something is first recorded: what could not be sealed in the end must not begin.
     key: Option<Key>,
     /// Records that this writer said are durable. A log that has fewer now was truncated meanwhile.
     acknowledged: u64,
@@ -39,6 +39,14 @@ impl Writer {
         Ok(Writer { state, clock, boot: boot_id(), tail, key: None, acknowledged: 0 })
     }
 
+    fn key(&mut self) -> Result<&Key, Error> {
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => keys::load(&self.state)?,
+        };
+        Ok(self.key.insert(key))
+    }
+
     /// Makes the tail current and leaves room in it. Call it under the lock.
     fn prepare(&mut self) -> Result<(), Error> {
         self.tail.catch_up(&self.state)?;
@@ -58,6 +66,9 @@ impl Append for Writer {
     fn append(&mut self, events: &[Event], durable: Durable) -> Result<Vec<Receipt>, Error> {
         if events.is_empty() {
             return Ok(Vec::new());
+        }
+        if durable == Durable::Now {
+            self.key()?;
         }
         let _lock = self.state.lock()?;
         self.prepare()?;
@@ -89,12 +100,8 @@ impl Append for Writer {
                 newest
             }
             _ => {
-                let key = match self.key.take() {
-                    Some(key) => key,
-                    None => keys::load(&self.state)?,
-                };
-                let checkpoint = key.sign(size, self.tail.root());
-                self.key = Some(key);
+                let root = self.tail.root();
+                let checkpoint = self.key()?.sign(size, root);
                 let note = checkpoint.note().as_bytes();
                 let mut frames = Vec::new();
                 frame::push(&mut frames, Kind::Checkpoint, note, Hash::leaf(note));

@@ -55,8 +55,8 @@ pub enum Error {
         #[source]
         source: Option<io::Error>,
     },
-    /// The record could not be written, so nothing was done.
-    #[error("the ledger cannot be written, so nothing may happen")]
+    /// The record cannot be written or continued; without it nothing happens.
+    #[error("the ledger cannot be continued")]
     Ledger(#[from] ledger::Error),
     /// The command could not be started inside.
     #[error("`{program}` could not be started in the sandbox")]
@@ -65,6 +65,15 @@ pub enum Error {
         program: String,
         /// What the agent was doing.
         stage: agent::Stage,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The command's working directory cannot be entered inside.
+    #[error("the working directory `{cwd}` cannot be entered in the sandbox")]
+    NoDirectory {
+        /// Which one.
+        cwd: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -98,7 +107,12 @@ impl Error {
             }
             Error::Wall(error) => wall_mend(error)?,
             Error::Denied(denied) => denied.mend.clone(),
-            Error::Ledger(_) => "make room or give write access where the error says, or choose another place with --state".to_owned(),
+            Error::Ledger(ledger::Error::Io { .. }) => {
+                "make room or give write access where the error says, or choose another place with --state".to_owned()
+            }
+            Error::Ledger(_) => {
+                "see `casemate audit verify`; keep the log as evidence, and begin another one elsewhere with --state".to_owned()
+            }
             Error::NotStarted { stage: agent::Stage::Program, source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
                     "the sandbox shows the host's /usr and its own zones only: name a program that is there, or bring it in with --read".to_owned()
@@ -106,7 +120,7 @@ impl Error {
                 io::ErrorKind::PermissionDenied => "make the file executable for others, or run it through its interpreter".to_owned(),
                 _ => return None,
             },
-            Error::NotStarted { stage: agent::Stage::Cwd, .. } => "choose a directory of the sandbox with --cwd".to_owned(),
+            Error::NoDirectory { .. } => "choose a directory of the sandbox with --cwd".to_owned(),
             _ => return None,
         })
     }

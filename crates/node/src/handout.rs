@@ -49,6 +49,8 @@ pub(crate) fn hand_out(
 ) -> Result<HandedOut, jail::Error> {
     drop(recorded);
     let all = || {
+        // The sandbox may have closed it to itself.
+        let _ = rustix::fs::fchmod(zone, Mode::from_raw_mode(0o700));
         let mut out = HandedOut { bytes_max, ..HandedOut::default() };
         directory(zone, target, &mut Vec::new(), &mut out);
         if out.refused_count > REFUSED_MAX {

@@ -154,11 +154,11 @@ fn refuse_shared(target: &Target, others: &[Target]) -> Result<(), Error> {
 fn keep_state_out(at: &str, real: &Path, state: &Path) -> Result<(), Error> {
     let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
     let fail = |problem| Err(Error::Zone { at: at.to_owned(), path: real.to_owned(), problem, source: None });
-    if state.starts_with(real) || real.starts_with(&state) {
-        return fail("a zone may not touch the state directory");
-    }
     if ["/proc", "/sys", "/dev"].iter().any(|system| real.starts_with(system)) || real == Path::new("/") {
         return fail("a zone may not show the kernel's file systems or the whole host");
+    }
+    if state.starts_with(real) || real.starts_with(&state) {
+        return fail("a zone may not touch the state directory");
     }
     Ok(())
 }

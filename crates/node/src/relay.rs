@@ -134,6 +134,17 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
+/// Puts `/dev/null` in the place of the caller's descriptor 0 or 1, once a stream has its own copy: when the command
+/// closes its end, whoever is at the other end of the caller's is to notice.
+pub(crate) fn let_go(number: i32) -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    match number {
+        0 => rustix::stdio::dup2_stdin(null)?,
+        _ => rustix::stdio::dup2_stdout(null)?,
+    }
+    Ok(())
+}
+
 /// Our own descriptor for what the caller gave us. A terminal is opened anew, so that writing to it never blocks us
 /// and the caller's own descriptor keeps its flags.
 pub(crate) fn callers(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {

@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// The only command of the sandbox.
 const COMMAND: u32 = 1;
+/// Argument list too long: what the kernel says to a caller who passes more than it takes.
+const E2BIG: i32 = 7;
 /// The place among the streams of the one that goes in.
 const INPUT: usize = 0;
 
@@ -171,6 +173,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         signals,
         terminals,
         program: String::new(),
+        cwd: String::new(),
         master: None,
         stopped: None,
         give_up: None,
@@ -249,8 +252,9 @@ struct Life {
     streams: Vec<Stream>,
     signals: OwnedFd,
     terminals: Terminals,
-    /// What was asked to run, for an error about it.
+    /// What was asked to run, and where, for an error about it.
     program: String,
+    cwd: String,
     master: Option<OwnedFd>,
     /// The first signal that asked for the end.
     stopped: Option<i32>,
@@ -269,6 +273,7 @@ impl Life {
     ) -> Result<(), Error> {
         let request = execution.into_inner().permit.into_request();
         self.program = request.argv.first().map(quote).unwrap_or_default();
+        self.cwd = quote(&request.cwd);
         let mut passed = Vec::new();
         let stdio = self
             .connect(&mut passed, master)
@@ -286,7 +291,10 @@ impl Life {
             deadline_ms: None,
         };
         let passed: Vec<BorrowedFd<'_>> = passed.iter().map(|fd: &OwnedFd| fd.as_fd()).collect();
-        self.agent.exec(exec, &passed).map_err(|error| failed(&error))
+        self.agent.exec(exec, &passed).map_err(|error| match error {
+            agent::Error::TooLong(_) => self.not_started(E2BIG, agent::Stage::Program),
+            other => failed(&other),
+        })
     }
 
     /// Makes the command's three descriptors: the sandbox's terminal where the caller has one, pipes elsewhere.
@@ -300,6 +308,7 @@ impl Life {
             let (read, write) = relay::pipe()?;
             passed.push(read);
             self.streams.insert(INPUT, Stream::new(relay::callers(stdin())?, write));
+            relay::let_go(0)?;
         }
         for (place, fd, is_terminal) in [(1, stdout(), terminals.stdout), (2, stderr(), terminals.stderr)] {
             if is_terminal {
@@ -308,6 +317,10 @@ impl Life {
                 let (read, write) = relay::pipe()?;
                 passed.push(write);
                 self.streams.push(Stream::new(read, relay::callers(fd)?));
+                // Standard error stays: it is where we speak ourselves.
+                if place == 1 {
+                    relay::let_go(1)?;
+                }
             }
         }
         if let Some(master) = master {
@@ -343,8 +356,7 @@ impl Life {
                         return Ok(Some(128_u8.saturating_add(signal)));
                     }
                     Reply::NotStarted { errno, stage, .. } => {
-                        let source = std::io::Error::from_raw_os_error(errno);
-                        return Err(Error::NotStarted { program: self.program.clone(), stage, source });
+                        return Err(self.not_started(errno, stage));
                     }
                     other => return Err(Error::Failed { what: format!("an answer to nothing: {other:?}") }),
                 }
@@ -359,6 +371,14 @@ impl Life {
             if ready.gone {
                 return Ok(None);
             }
+        }
+    }
+
+    fn not_started(&self, errno: i32, stage: agent::Stage) -> Error {
+        let source = std::io::Error::from_raw_os_error(errno);
+        match stage {
+            agent::Stage::Cwd => Error::NoDirectory { cwd: self.cwd.clone(), source },
+            stage => Error::NotStarted { program: self.program.clone(), stage, source },
         }
     }
 

@@ -43,7 +43,7 @@ impl StateError {
                 "name a directory that you may write with --state DIR".to_owned()
             }
             StateError::NotOurs { path, .. } => {
-                format!("`chmod 700` it as its owner, or name another with --state DIR: {}", path.display())
+                format!("`chmod go-w` it as its owner, or name another with --state DIR: {}", path.display())
             }
         }
     }

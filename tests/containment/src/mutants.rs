@@ -6,7 +6,7 @@ use model::Wall;
 use rustix::fs::{Mode, OFlags};
 use std::process::exit;
 
-/// Where the mutants `show-host` and `show-temporary` put what must not be seen.
+/// Where the mutant `show-temporary` puts what must not be seen.
 pub const HOST_AT: &str = "/host";
 
 /// Weakens the plan as the environment says. Ends the process if it names no weakening, or one that does not apply.
@@ -45,7 +45,7 @@ fn apply(name: &str, plan: &mut Plan) -> Option<()> {
             rustix::io::fcntl_setfd(directory, rustix::io::FdFlags::empty()).ok()?;
             plan.first_closed = u32::MAX;
         }
-        "show-host" => show(plan, "/")?,
+        "show-var" => plan.system.push("/var"),
         "show-temporary" => show(plan, &std::env::temp_dir().to_string_lossy())?,
         "tell-the-environment" => {
             let all: Vec<String> =

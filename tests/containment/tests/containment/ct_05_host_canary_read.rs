@@ -7,7 +7,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-containment::proofs!(ct_05::host_canary_read, mutants: &["show-host"]);
+containment::proofs!(ct_05::host_canary_read, mutants: &["show-var"]);
 
 const CANARIES: usize = 40;
 /// Where a host keeps what is nobody else's business.

@@ -36,11 +36,11 @@ fn expected(profile: Profile) -> Walls {
 
 fn prove(profile: Profile) {
     let name = format!("report::every_wall_that_stands_is_reported_and_no_other::{}", profile.name());
-    let Some(ground) = Ground::new(profile, &name).unwrap() else { return };
+    let Some(ground) = Ground::new(profile, &name).expect("a ground to stand on") else { return };
     let walls = expected(profile);
-    assert_eq!(reported(&ground, None).unwrap().to_string(), walls.to_string());
+    assert_eq!(reported(&ground, None).expect("a report").to_string(), walls.to_string());
     for wall in LEFT_OUT {
-        let reported = reported(&ground, Some(&format!("without:{wall}"))).unwrap();
+        let reported = reported(&ground, Some(&format!("without:{wall}"))).expect("a report");
         assert_eq!(reported.to_string(), walls.without(*wall).to_string(), "without {wall}");
     }
 }

@@ -57,10 +57,15 @@ pub(crate) fn exe(pid: &str, runtime: &str) -> Facts {
     let cwd = std::env::current_dir().map_or_else(|error| error.to_string(), |cwd| cwd.display().to_string());
     facts.insert("working directory".to_owned(), cwd);
     let found = crate::canaries::mount_points().into_iter().filter(|mount| {
-        let path = format!("{}{runtime}", mount.trim_end_matches('/'));
-        crate::walk::open(&path, libc::O_RDONLY).is_ok()
+        // A mount may show any directory above the program.
+        let suffixes = runtime.match_indices('/').map(|(at, _)| &runtime[at..]);
+        let mut paths = suffixes.map(|suffix| format!("{}{suffix}", mount.trim_end_matches('/')));
+        paths.any(|path| crate::walk::open(&path, libc::O_RDONLY).is_ok())
     });
-    facts.insert("runtime's program read below".to_owned(), found.collect::<Vec<_>>().join(" "));
+    facts.insert(
+        "runtime's program read below".to_owned(),
+        found.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" "),
+    );
     facts
 }
 
