@@ -274,7 +274,8 @@ fn open_terminal(plan: &Plan) -> Result<(OwnedFd, OwnedFd)> {
     if plan.ids.own_block() {
         // Programs open their terminal anew by its name.
         let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
-        rustix::fs::fchown(&slave, Some(uid), Some(gid)).wall(wall, || format!("fchown(terminal, {USER})"))?;
+        rustix::fs::fchown(&slave, Some(uid), Some(gid))
+            .wall(wall, || format!("fchown(terminal, {USER})"))?;
     }
     Ok((master, slave))
 }

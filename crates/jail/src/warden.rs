@@ -220,19 +220,18 @@ impl Sandbox {
     pub fn end(self, disk: Option<OwnedFd>) -> (Ended, Remains) {
         kill_and_wait(&self.first);
         let Sandbox { line, cgroup, begun, .. } = self;
+        let mut ended = Ended::seen(cgroup.as_ref(), begun);
         let asked = report::tell(line.as_fd(), word::END, disk.as_slice());
         drop(disk);
-        let mut bytes = [0; 64];
-        let mut told = None;
-        if asked.is_ok()
-            && let Ok((_, length)) = rustix::net::recv(&line, &mut bytes[..], RecvFlags::empty())
-        {
-            told = Ended::from_bytes(&bytes[..length]);
-        }
+        let mut answer = [0; 8];
+        let told = asked.is_ok().then(|| rustix::net::recv(&line, &mut answer[..], RecvFlags::empty()));
         match told {
             // The warden has its own copy of the descriptors, and removes what they stand for.
-            Some(ended) => (ended, Remains { line, cgroup: None }),
-            None => (Ended::seen(cgroup.as_ref(), &[], begun), Remains { line, cgroup }),
+            Some(Ok((_, length @ 1..))) => {
+                ended.add(answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()));
+                (ended, Remains { line, cgroup: None })
+            }
+            _ => (ended, Remains { line, cgroup }),
         }
     }
 }
@@ -254,7 +253,8 @@ impl Remains {
 pub fn with_rights_over(namespace: &OwnedFd, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
     use std::io::Read;
     let wall = Wall::UserNamespace;
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).wall(wall, || "pipe2()".to_owned())?;
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).wall(wall, || "pipe2()".to_owned())?;
     match sys::clone3(0, None).wall(wall, || "clone3()".to_owned())? {
         Forked::Child => {
             if sys::enter_user_namespace(namespace.as_fd()).is_err() {
@@ -328,15 +328,17 @@ impl Post<'_> {
             let mut fds = [PollFd::new(self.first, PollFlags::IN)];
             while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         }
-        let ended = Ended::seen(self.cgroup.as_ref(), &hits, self.begun);
-        if caller == Caller::There {
-            // If this cannot be sent the caller has just died; then there is still the record to write.
-            let _ = rustix::net::send(&self.line, &ended.to_bytes(), SendFlags::NOSIGNAL);
+        // A caller to whom nothing can be sent any more has just died; then there is still the record to write.
+        let answer: Vec<u8> = std::iter::once(b'.').chain(hits.iter().map(|hit| *hit as u8)).collect();
+        let heard =
+            caller == Caller::There && rustix::net::send(&self.line, &answer, SendFlags::NOSIGNAL).is_ok();
+        let mut ended = Ended::default();
+        if !heard {
+            ended = Ended::seen(self.cgroup.as_ref(), self.begun);
+            ended.add(hits);
         }
         discard(self.cgroup.take());
-        let lost =
-            caller == Caller::Gone || rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_err();
-        if lost {
+        if !heard || rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_err() {
             abandoned(ended);
         }
         drop((disk, mounts));
@@ -429,41 +431,24 @@ fn seal(program: &OwnedFd, image: &[u8]) -> Result<()> {
     .wall(wall, || "fcntl(F_ADD_SEALS)".to_owned())
 }
 
+/// Limits by the number that stands for them in the warden's answer.
+const HITS: [LimitHit; 5] =
+    [LimitHit::Memory, LimitHit::Pids, LimitHit::DiskBytes, LimitHit::DiskInodes, LimitHit::Wall];
+
 impl Ended {
-    /// What the counters say now, beside what the warden did.
-    fn seen(cgroup: Option<&Cgroup>, hits: &[LimitHit], begun: Instant) -> Ended {
-        let mut ended = Ended { usage: Usage::default(), hits: hits.to_vec() };
-        if let Some(cgroup) = cgroup {
-            ended.usage = cgroup.usage();
-            ended.hits.extend(cgroup.hits().into_iter().filter(|hit| !hits.contains(hit)));
-        }
-        ended.usage.wall_ms = begun.elapsed().as_millis() as u64;
-        ended
+    /// What the counters say now.
+    fn seen(cgroup: Option<&Cgroup>, begun: Instant) -> Ended {
+        let mut usage = cgroup.map(Cgroup::usage).unwrap_or_default();
+        usage.wall_ms = begun.elapsed().as_millis() as u64;
+        Ended { usage, hits: cgroup.map(Cgroup::hits).unwrap_or_default() }
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32);
-        for number in [
-            self.usage.wall_ms,
-            self.usage.cpu_ms.unwrap_or(u64::MAX),
-            self.usage.memory_peak_bytes.unwrap_or(u64::MAX),
-        ] {
-            bytes.extend(number.to_le_bytes());
+    fn add(&mut self, hits: impl IntoIterator<Item = LimitHit>) {
+        for hit in hits {
+            if !self.hits.contains(&hit) {
+                self.hits.push(hit);
+            }
         }
-        bytes.extend(self.hits.iter().map(|hit| *hit as u8));
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Ended> {
-        const HITS: [LimitHit; 5] =
-            [LimitHit::Memory, LimitHit::Pids, LimitHit::DiskBytes, LimitHit::DiskInodes, LimitHit::Wall];
-        let (numbers, hits) = bytes.split_at_checked(24)?;
-        let number = |at: usize| u64::from_le_bytes(numbers[at..at + 8].try_into().unwrap_or_default());
-        let given = |at| Some(number(at)).filter(|n| *n != u64::MAX);
-        Some(Ended {
-            usage: Usage { wall_ms: number(0), cpu_ms: given(8), memory_peak_bytes: given(16) },
-            hits: hits.iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()).collect(),
-        })
     }
 }
 

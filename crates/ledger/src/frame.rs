@@ -36,7 +36,7 @@ pub(crate) struct Frame<'a> {
 pub(crate) enum Check {
     /// Yes.
     Body,
-    /// No: it was compared before.
+    /// No: it is only asked where it ends.
     Layout,
 }
 

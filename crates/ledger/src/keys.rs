@@ -35,7 +35,9 @@ pub(crate) fn load(state: &State) -> Result<Key, Error> {
     let public = verifier(state).map(|verifier| verifier.to_string());
     match public == Some(key.verifier().to_string()) {
         true => Ok(key),
-        false => Err(Error::Key { path: state.path(SEED), what: "it is not the one that `ledger.pub` verifies" }),
+        false => {
+            Err(Error::Key { path: state.path(SEED), what: "it is not the one that `ledger.pub` verifies" })
+        }
     }
 }
 

@@ -22,9 +22,20 @@ pub(crate) struct Tail {
     newest: Option<Checkpoint>,
 }
 
+/// What is taken for granted when a tail is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Records that a checkpoint covers. Good enough to learn what comes next, not to continue the log.
+    Sealed,
+    /// Nothing.
+    Nothing,
+}
+
 impl Tail {
     /// Reads the tail. What a crash cut short at its end is left out, and trimmed by the next writer.
-    pub(crate) fn load(state: &State) -> Result<Tail, Error> {
+    ///
+    /// With [`Trust::Sealed`] the bodies of sealed records are not compared with their hashes.
+    pub(crate) fn load(state: &State, trust: Trust) -> Result<Tail, Error> {
         // The head first: the log is never behind a head that was read before it.
         let head = match head::read(state)? {
             Found::Head(head) => head.size,
@@ -40,9 +51,9 @@ impl Tail {
             [] => None,
             note => Some(checkpoint(note).ok_or_else(|| state.damaged(TAIL, 0, "not a checkpoint"))?),
         };
-        let mut tail =
-            Tail { file, inode, len: len as u64, header, leaves: Vec::new(), newest };
-        tail.take(state, &bytes[len..])?;
+        let mut tail = Tail { file, inode, len: len as u64, header, leaves: Vec::new(), newest };
+        let trusted = if trust == Trust::Sealed { head } else { 0 };
+        tail.take(state, &bytes[len..], trusted)?;
         match tail.size() < head {
             true => Err(Error::Truncated { path: state.path("log"), records: tail.size(), sealed: head }),
             false => Ok(tail),
@@ -55,10 +66,10 @@ impl Tail {
         let stat = state.stat(TAIL)?;
         let size = stat.st_size as u64;
         if stat.st_ino != self.inode || size < self.len {
-            *self = Tail::load(state)?;
+            *self = Tail::load(state, Trust::Nothing)?;
         } else if size > self.len {
             let bytes = state.read_from(TAIL, &mut self.file, self.len, TAIL_BYTES_MAX)?;
-            self.take(state, &bytes)?;
+            self.take(state, &bytes, 0)?;
         } else {
             return Ok(());
         }
@@ -86,7 +97,7 @@ impl Tail {
             let _ = self.trim(state);
             return written;
         }
-        self.take(state, bytes)
+        self.take(state, bytes, 0)
     }
 
     /// Makes everything in the file durable.
@@ -132,10 +143,11 @@ impl Tail {
         ftruncate(&self.file, self.len).map_err(|errno| state.failed("ftruncate", TAIL, errno))
     }
 
-    fn take(&mut self, state: &State, bytes: &[u8]) -> Result<(), Error> {
+    fn take(&mut self, state: &State, bytes: &[u8], trusted: u64) -> Result<(), Error> {
         let mut rest = bytes;
         loop {
-            let frame = match frame::next(rest, Check::Body) {
+            let check = if self.size() < trusted { Check::Layout } else { Check::Body };
+            let frame = match frame::next(rest, check) {
                 Next::Frame(frame) => frame,
                 Next::End | Next::Torn => return Ok(()),
                 Next::Damaged(what) => return Err(state.damaged(TAIL, self.len, what)),

@@ -6,7 +6,7 @@ use crate::head::{self, Found, Head};
 use crate::layout::{TAIL, WIDTH};
 use crate::note::Key;
 use crate::record::{self, Stamp};
-use crate::tail::Tail;
+use crate::tail::{Tail, Trust};
 use crate::{Append, Checkpoint, Durable, Error, Hash, Receipt, keys, roll};
 use model::{Clock, Event};
 use std::path::Path;
@@ -27,12 +27,12 @@ impl Writer {
     /// Opens a log, or creates it.
     pub(crate) fn open(path: &Path, clock: Box<dyn Clock>) -> Result<Writer, Error> {
         let state = State::open_or_create(path)?;
-        let tail = match Tail::load(&state) {
+        let tail = match Tail::load(&state, Trust::Sealed) {
             Err(error) if error.is_missing() => create(&state)?,
             // Another writer may be trimming at this moment. Under the lock nobody is.
             Err(Error::Damaged { .. }) => {
                 let _lock = state.lock()?;
-                Tail::load(&state)?
+                Tail::load(&state, Trust::Sealed)?
             }
             other => other?,
         };
@@ -52,7 +52,7 @@ impl Writer {
         self.tail.catch_up(&self.state)?;
         while self.tail.entries() >= WIDTH {
             roll::roll(&self.state, &self.tail.bytes(&self.state)?)?;
-            self.tail = Tail::load(&self.state)?;
+            self.tail = Tail::load(&self.state, Trust::Nothing)?;
         }
         let (records, sealed) = (self.tail.size(), self.acknowledged);
         match records < sealed {
@@ -67,10 +67,15 @@ impl Append for Writer {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        if durable == Durable::Now {
+        let first = durable == Durable::Now && self.key.is_none();
+        if first {
             self.key()?;
         }
         let _lock = self.state.lock()?;
+        if first {
+            // Opening is on the way of a caller who waits; this is where nobody does.
+            self.tail = Tail::load(&self.state, Trust::Nothing)?;
+        }
         self.prepare()?;
         let at = self.clock.now();
         let mut frames = Vec::new();
@@ -118,7 +123,7 @@ impl Append for Writer {
 /// Makes a log where there is none.
 fn create(state: &State) -> Result<Tail, Error> {
     let _lock = state.lock()?;
-    match Tail::load(state) {
+    match Tail::load(state, Trust::Nothing) {
         Err(error) if error.is_missing() => {}
         made_meanwhile => return made_meanwhile,
     }
@@ -134,7 +139,7 @@ fn create(state: &State) -> Result<Tail, Error> {
     state.sync_dir(".")?;
     state.replace(TAIL, &Header::empty().encode())?;
     state.sync_dir("log")?;
-    Tail::load(state)
+    Tail::load(state, Trust::Nothing)
 }
 
 /// Names this boot of the kernel, because `boot_ns` counts from its start.

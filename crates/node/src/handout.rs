@@ -126,7 +126,10 @@ fn one(
         FileType::RegularFile => {
             let source = readable(from, name, OFlags::RDONLY, 0o400).map_err(|e| e.to_string())?;
             if stat.st_size as u64 > out.bytes_max.saturating_sub(out.bytes) {
-                return Err(format!("{} bytes, which with the rest is more than the disk limit", stat.st_size));
+                return Err(format!(
+                    "{} bytes, which with the rest is more than the disk limit",
+                    stat.st_size
+                ));
             }
             let executable = stat.st_mode & 0o100 != 0;
             let bytes = file(&source, to, name, executable).map_err(|e| format!("on the host: {e}"))?;

@@ -138,7 +138,8 @@ fn target(at: &str, path: &Path, state: &Path) -> Result<Target, Error> {
 
 /// Two zones that are handed out to one place would overwrite each other's files.
 fn refuse_shared(target: &Target, others: &[Target]) -> Result<(), Error> {
-    let shared = |other: &&Target| target.path.starts_with(&other.path) || other.path.starts_with(&target.path);
+    let shared =
+        |other: &&Target| target.path.starts_with(&other.path) || other.path.starts_with(&target.path);
     match others.iter().find(shared) {
         None => Ok(()),
         Some(_) => Err(Error::Zone {

@@ -145,7 +145,6 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     };
     let (walls, landlock) = (plan.walls, plan.landlock_abi);
     let rules = plan.seccomp.clone();
-    let bytes_max = plan.limits.disk_bytes;
     let ids = CommandIds::of(&plan, user);
     // From here on signals are read, not taken: none may strike while a sandbox is half built.
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
@@ -153,15 +152,20 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let Started { sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
     drop(plan);
     // The walls go up while this is written.
-    let recorded = ledger.record((beginning, Execution { sandbox: id, exec: COMMAND, permit }));
-    let built = recorded.map_err(Error::from).and_then(|recorded| Ok((recorded, sandbox.built()?)));
-    let (recorded, built) = match built {
-        Ok(both) => both,
+    let recorded = match ledger.record((beginning, Execution { sandbox: id, exec: COMMAND, permit })) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            sandbox.end(None).1.gone();
+            return Err(error.into());
+        }
+    };
+    let built = match sandbox.built() {
+        Ok(built) => built,
         Err(error) => {
             sandbox.end(None).1.gone();
             ledger.observe(refused(id, &error))?;
             ledger.seal()?;
-            return Err(error);
+            return Err(error.into());
         }
     };
     debug_assert_eq!(built.walls, walls, "a builder puts up the walls of its plan or none");
@@ -189,11 +193,18 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     sandbox.kill();
     life.drain();
     drop(raw);
-    let full = full(&built.disk);
+    let (full, bytes_max) = full(&built.disk);
     let (mut ended, remains) = sandbox.end(Some(built.disk));
     ended.hits.extend(full);
-    let finished =
-        Finished { id, lived, stopped: life.stopped, denials: life.denials.count(), ended, targets, bytes_max };
+    let finished = Finished {
+        id,
+        lived,
+        stopped: life.stopped,
+        denials: life.denials.count(),
+        ended,
+        targets,
+        bytes_max,
+    };
     let reader = namespace.as_ref().map_or(Reader::Caller, Reader::Namespace);
     let outcome = finished.record(&mut ledger, &built.zones, &reader, walls, landlock);
     remains.gone();
@@ -530,10 +541,12 @@ fn environment(extra: Vec<(Vec<u8>, Vec<u8>)>, user: User, terminals: Terminals)
     list
 }
 
-/// What of the disk is full now.
-fn full(disk: &OwnedFd) -> Vec<LimitHit> {
+/// What of the disk is full now, and how many bytes it holds when it is.
+fn full(disk: &OwnedFd) -> (Vec<LimitHit>, u64) {
     let mut hits = Vec::new();
+    let mut bytes = 0;
     if let Ok(disk) = rustix::fs::fstatfs(disk) {
+        bytes = disk.f_blocks * disk.f_bsize as u64;
         if disk.f_blocks > 0 && disk.f_bavail == 0 {
             hits.push(LimitHit::DiskBytes);
         }
@@ -541,7 +554,7 @@ fn full(disk: &OwnedFd) -> Vec<LimitHit> {
             hits.push(LimitHit::DiskInodes);
         }
     }
-    hits
+    (hits, bytes)
 }
 
 /// The status to exit with, and the reason to record.

@@ -96,7 +96,7 @@ fn a_command_that_cannot_run_is_refused(place: &Place) -> Result<()> {
         bare(
             "a file as directory",
             &["--cwd", "/etc/passwd", "--", "true"],
-            126,
+            64,
             &["Not a directory"],
             "--cwd",
         ),

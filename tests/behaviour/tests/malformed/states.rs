@@ -24,7 +24,7 @@ fn a_state_directory_that_others_may_change_is_refused(place: &Place) -> Result<
     let kept = Kept::make(place)?;
     for mode in [0o777, 0o770, 0o702] {
         fs::set_permissions(place.state(), Permissions::from_mode(mode))?;
-        refused(&with_state(place, &place.state())?, 73, &["can be changed by other users"], "chmod 700")?;
+        refused(&with_state(place, &place.state())?, 73, &["can be changed by other users"], "chmod go-w")?;
     }
     fs::set_permissions(place.state(), Permissions::from_mode(0o700))?;
     if rustix::process::geteuid().is_root() {
