@@ -228,7 +228,7 @@ impl Sandbox {
         match told {
             // The warden has its own copy of the descriptors, and removes what they stand for.
             Some(Ok((_, length @ 1..))) => {
-                ended.add(answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()));
+                ended.put_first(answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()));
                 (ended, Remains { line, cgroup: None })
             }
             _ => (ended, Remains { line, cgroup }),
@@ -335,7 +335,7 @@ impl Post<'_> {
         let mut ended = Ended::default();
         if !heard {
             ended = Ended::seen(self.cgroup.as_ref(), self.begun);
-            ended.add(hits);
+            ended.put_first(hits);
         }
         discard(self.cgroup.take());
         if !heard || rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_err() {
@@ -443,8 +443,10 @@ impl Ended {
         Ended { usage, hits: cgroup.map(Cgroup::hits).unwrap_or_default() }
     }
 
-    fn add(&mut self, hits: impl IntoIterator<Item = LimitHit>) {
-        for hit in hits {
+    /// What made the warden end the sandbox comes before what it only ran into.
+    fn put_first(&mut self, hits: impl IntoIterator<Item = LimitHit>) {
+        let counted = std::mem::take(&mut self.hits);
+        for hit in hits.into_iter().chain(counted) {
             if !self.hits.contains(&hit) {
                 self.hits.push(hit);
             }

@@ -1,5 +1,6 @@
 //! One class under one profile: the control, the walls, the mutants, in that order.
 
+use crate::ground::guest;
 use crate::{Ground, Profile};
 use anyhow::Result;
 
@@ -36,7 +37,7 @@ fn try_to_prove(class: &Class, profile: Profile, name: &str) -> Result<()> {
     assert!(failed.is_empty(), "{name}: the probe proves nothing, for outside:\n  {}", shown(&failed));
     let found = (class.findings)(&ground, None)?;
     assert!(found.is_empty(), "{name}: behind all walls:\n  {}", shown(&found));
-    for mutant in class.mutants {
+    for mutant in mutants(class) {
         let mutant = match mutant.strip_prefix(OWN_IDS) {
             Some(_) if !profile.own_block() => continue,
             Some(mutant) => mutant,
@@ -47,6 +48,13 @@ fn try_to_prove(class: &Class, profile: Profile, name: &str) -> Result<()> {
         println!("{name}: the mutant `{mutant}` shows as: {}", found[0]);
     }
     Ok(())
+}
+
+/// All mutants; under an emulated kernel, where everything is twenty times slower, one of each class unless there is
+/// time. That a check notices a weakening is a property of the check, and shown in full on the machine itself.
+fn mutants(class: &Class) -> &'static [&'static str] {
+    let hurried = guest().is_some() && std::env::var_os("CASEMATE_LONG").is_none();
+    if hurried { &class.mutants[..1] } else { class.mutants }
 }
 
 /// So many lines that a person still reads them.
