@@ -228,7 +228,9 @@ impl Sandbox {
         match told {
             // The warden has its own copy of the descriptors, and removes what they stand for.
             Some(Ok((_, length @ 1..))) => {
-                ended.put_first(answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()));
+                ended.put_first(
+                    answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()),
+                );
                 (ended, Remains { line, cgroup: None })
             }
             _ => (ended, Remains { line, cgroup }),
