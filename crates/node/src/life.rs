@@ -1,0 +1,327 @@
+//! A sandbox while its command runs: one loop that carries bytes, answers refusals and listens for signals.
+
+use crate::denials::Denials;
+use crate::effects::Execution;
+use crate::error::Error;
+use crate::relay::{self, Stream};
+use crate::terminal::Terminals;
+use agent::{Agent, End, Exec, Reply, Stdio};
+use jail::{Plan, Sandbox};
+use ledger::{Ledger, Recorded};
+use model::{SandboxId, quote};
+use policy::User;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Signals that ask for the end, and the one that tells of a new window size.
+pub(crate) const SIGNALS: [i32; 5] = [1, 2, 3, 15, SIGWINCH];
+const SIGWINCH: i32 = 28;
+
+/// How long a command may take to end by itself after it was signalled.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The only command of the sandbox.
+pub(crate) const COMMAND: u32 = 1;
+/// Argument list too long: what the kernel says to a caller who passes more than it takes.
+const E2BIG: i32 = 7;
+/// The place among the streams of the one that goes in.
+const INPUT: usize = 0;
+
+/// A sandbox while its command runs.
+pub(crate) struct Life {
+    id: SandboxId,
+    agent: Agent,
+    denials: Denials,
+    streams: Vec<Stream>,
+    signals: OwnedFd,
+    terminals: Terminals,
+    /// What was asked to run, and where, for an error about it.
+    program: String,
+    cwd: String,
+    master: Option<OwnedFd>,
+    /// The first signal that asked for the end.
+    stopped: Option<i32>,
+    /// When patience with a signalled command is up.
+    give_up: Option<Instant>,
+}
+
+impl Life {
+    pub(crate) fn new(
+        id: SandboxId,
+        agent: Agent,
+        denials: Denials,
+        signals: OwnedFd,
+        terminals: Terminals,
+    ) -> Life {
+        Life {
+            id,
+            agent,
+            denials,
+            streams: Vec::new(),
+            signals,
+            terminals,
+            program: String::new(),
+            cwd: String::new(),
+            master: None,
+            stopped: None,
+            give_up: None,
+        }
+    }
+
+    /// The master end of the sandbox's terminal, once [`Life::begin`] connected it.
+    pub(crate) fn master(&self) -> Option<&OwnedFd> {
+        self.master.as_ref()
+    }
+
+    /// The first signal that asked for the end.
+    pub(crate) fn stopped(&self) -> Option<i32> {
+        self.stopped
+    }
+
+    /// How many calls were refused.
+    pub(crate) fn denials(&self) -> u64 {
+        self.denials.count()
+    }
+
+    /// Starts the command. Takes the proof that it was permitted and that this is on record; there is no other way to
+    /// the agent.
+    pub(crate) fn begin(
+        &mut self,
+        execution: Recorded<Execution>,
+        ids: CommandIds,
+        master: Option<OwnedFd>,
+    ) -> Result<(), Error> {
+        let request = execution.into_inner().permit.into_request();
+        self.program = request.argv.first().map(quote).unwrap_or_default();
+        self.cwd = quote(&request.cwd);
+        let mut passed = Vec::new();
+        let stdio = self
+            .connect(&mut passed, master)
+            .map_err(|source| caller("connect standard descriptors", source))?;
+        let exec = Exec {
+            id: COMMAND,
+            argv: request.argv,
+            env: request.env,
+            cwd: request.cwd,
+            uid: ids.uid,
+            gid: ids.uid,
+            stdio,
+            terminal: self.terminals.stdin,
+            capabilities: ids.capabilities,
+            deadline_ms: None,
+        };
+        let passed: Vec<BorrowedFd<'_>> = passed.iter().map(|fd: &OwnedFd| fd.as_fd()).collect();
+        self.agent.exec(exec, &passed).map_err(|error| match error {
+            agent::Error::TooLong(_) => self.not_started(E2BIG, agent::Stage::Program),
+            other => failed(&other),
+        })
+    }
+
+    /// Makes the command's three descriptors: the sandbox's terminal where the caller has one, pipes elsewhere.
+    fn connect(&mut self, passed: &mut Vec<OwnedFd>, master: Option<OwnedFd>) -> std::io::Result<[Stdio; 3]> {
+        use rustix::stdio::{stderr, stdin, stdout};
+        let terminals = self.terminals;
+        let mut stdio = [Stdio::Passed; 3];
+        if terminals.stdin {
+            stdio[0] = Stdio::Terminal;
+        } else {
+            let (read, write) = relay::pipe()?;
+            passed.push(read);
+            self.streams.insert(INPUT, Stream::new(relay::callers(stdin())?, write));
+            relay::let_go(0)?;
+        }
+        for (place, fd, is_terminal) in [(1, stdout(), terminals.stdout), (2, stderr(), terminals.stderr)] {
+            if is_terminal {
+                stdio[place] = Stdio::Terminal;
+            } else {
+                let (read, write) = relay::pipe()?;
+                passed.push(write);
+                self.streams.push(Stream::new(read, relay::callers(fd)?));
+                // Standard error stays: it is where we speak ourselves.
+                if place == 1 {
+                    relay::let_go(1)?;
+                }
+            }
+        }
+        if let Some(master) = master {
+            terminals.copy_size(&master);
+            let flags = rustix::fs::fcntl_getfl(&master)? | rustix::fs::OFlags::NONBLOCK;
+            rustix::fs::fcntl_setfl(&master, flags)?;
+            // What a terminal shows goes to where the caller looks; input that is echoed, too.
+            let shown = if terminals.stdout {
+                stdout()
+            } else if terminals.stderr {
+                stderr()
+            } else {
+                stdin()
+            };
+            self.streams.push(Stream::new(master.try_clone()?, relay::callers(shown)?));
+            if terminals.stdin {
+                self.streams.insert(INPUT, Stream::new(relay::callers(stdin())?, master.try_clone()?));
+            }
+            self.master = Some(master);
+        }
+        Ok(stdio)
+    }
+
+    /// Lives until the command or the sandbox ends; gives the command's status if it said one.
+    pub(crate) fn live(&mut self, ledger: &mut Ledger, sandbox: &Sandbox) -> Result<Option<u8>, Error> {
+        loop {
+            // Replies may already be here; a poll does not see those.
+            while let Some(reply) = self.next_reply()? {
+                match reply {
+                    Reply::Started { .. } => {}
+                    Reply::Ended { end: End::Exited(status), .. } => return Ok(Some(status)),
+                    Reply::Ended { end: End::Signaled(signal), .. } => {
+                        return Ok(Some(128_u8.saturating_add(signal)));
+                    }
+                    Reply::NotStarted { errno, stage, .. } => {
+                        return Err(self.not_started(errno, stage));
+                    }
+                    other => return Err(Error::Failed { what: format!("an answer to nothing: {other:?}") }),
+                }
+            }
+            let ready = self.wait(sandbox)?;
+            if ready.denial {
+                self.denials.answer(self.id, ledger)?;
+            }
+            if ready.signal {
+                self.take_signals(sandbox);
+            }
+            if ready.gone {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn not_started(&self, errno: i32, stage: agent::Stage) -> Error {
+        let source = std::io::Error::from_raw_os_error(errno);
+        match stage {
+            agent::Stage::Cwd => Error::NoDirectory { cwd: self.cwd.clone(), source },
+            stage => Error::NotStarted { program: self.program.clone(), stage, source },
+        }
+    }
+
+    fn next_reply(&mut self) -> Result<Option<Reply>, Error> {
+        match self.agent.next() {
+            // The sandbox is ending; how, the warden will say.
+            Err(agent::Error::Gone) => Ok(None),
+            other => other.map_err(|error| failed(&error)),
+        }
+    }
+
+    /// Waits for anything, and moves bytes where it can.
+    fn wait(&mut self, sandbox: &Sandbox) -> Result<Ready, Error> {
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(sandbox.first(), PollFlags::IN),
+            PollFd::from_borrowed_fd(sandbox.line(), PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.agent, PollFlags::IN),
+        ];
+        let denials_at = self.denials.as_fd().map(|fd| {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            fds.len() - 1
+        });
+        let streams_at = fds.len();
+        let open = relay::ask(&self.streams, &mut fds);
+        let left = self.give_up.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        match poll(&mut fds, wait.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(caller("poll", error.into())),
+        }
+        let is_ready = |at: usize| !fds[at].revents().is_empty();
+        let ready = Ready {
+            // Without a warden nobody enforces the time limit, or cleans up if we die: that is an end, too.
+            gone: is_ready(0) || is_ready(1),
+            signal: is_ready(2) || self.give_up.is_some_and(|at| at <= Instant::now()),
+            denial: denials_at.is_some_and(is_ready),
+        };
+        let ready_streams = relay::ready(&open, &fds[streams_at..]);
+        for number in ready_streams {
+            self.streams[number].step();
+        }
+        Ok(ready)
+    }
+
+    /// The first signal is the command's to act on; the second, or the end of patience, is the end.
+    fn take_signals(&mut self, sandbox: &Sandbox) {
+        while let Some(signal) = jail::sys::next_signal(self.signals.as_fd()) {
+            if signal == SIGWINCH {
+                if let Some(master) = &self.master {
+                    self.terminals.copy_size(master);
+                }
+            } else if self.stopped.is_none() {
+                self.stopped = Some(signal);
+                self.give_up = Some(Instant::now() + GRACE);
+                if self.agent.signal(COMMAND, signal).is_err() {
+                    sandbox.kill();
+                }
+            } else {
+                sandbox.kill();
+            }
+        }
+        if self.give_up.is_some_and(|at| at <= Instant::now()) {
+            self.give_up = None;
+            sandbox.kill();
+        }
+    }
+
+    /// The sandbox is gone; what it wrote may still be on its way to a slow reader. A signal cuts that short.
+    pub(crate) fn drain(&mut self) {
+        self.give_up = None;
+        // Input that was not read has nobody to go to.
+        if let Some(input) = self.streams.get_mut(INPUT) {
+            input.close();
+        }
+        while self.streams.iter().any(|stream| stream.interest().is_some()) {
+            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+            let open = relay::ask(&self.streams, &mut fds);
+            if poll(&mut fds, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
+                return;
+            }
+            let ready_streams = relay::ready(&open, &fds[1..]);
+            if let Some(signal) = jail::sys::next_signal(self.signals.as_fd())
+                && signal != SIGWINCH
+            {
+                self.stopped.get_or_insert(signal);
+                return;
+            }
+            for number in ready_streams {
+                self.streams[number].step();
+            }
+        }
+    }
+}
+
+struct Ready {
+    gone: bool,
+    signal: bool,
+    denial: bool,
+}
+
+/// As whom a command runs inside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommandIds {
+    uid: u32,
+    capabilities: u64,
+}
+
+impl CommandIds {
+    pub(crate) fn of(plan: &Plan, user: User) -> CommandIds {
+        match user {
+            User::User => CommandIds { uid: jail::ids::USER, capabilities: 0 },
+            User::Root => CommandIds { uid: 0, capabilities: plan.root_capabilities() },
+        }
+    }
+}
+
+pub(crate) fn caller(call: &str, source: std::io::Error) -> Error {
+    Error::Caller { call: call.to_owned(), source }
+}
+
+fn failed(error: &agent::Error) -> Error {
+    Error::Failed { what: error.to_string() }
+}
