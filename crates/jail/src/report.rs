@@ -18,6 +18,18 @@ const MOST: usize = 67;
 /// Write zones that one sandbox may have, so that a report always holds their descriptors.
 pub const WRITE_ZONES_MAX: usize = 64;
 
+/// What builder and warden are told, each in a message of its own.
+pub(crate) mod word {
+    /// To the builder: the maps of the user namespace are written.
+    pub(crate) const MAPPED: u8 = b'm';
+    /// To the builder: here are the files that put you into your cgroups.
+    pub(crate) const ENTER: u8 = b'c';
+    /// To the builder: the agent's program is sealed.
+    pub(crate) const SEALED: u8 = b'i';
+    /// To the warden: the sandbox is dead, clean up. With it comes the last descriptor of its disk.
+    pub(crate) const END: u8 = b'e';
+}
+
 const STANDS: u8 = 1;
 const FAILED: u8 = 0;
 

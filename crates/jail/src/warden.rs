@@ -17,289 +17,25 @@ use crate::cgroup::{Cgroup, MemoryWatch};
 use crate::error::{For, Result};
 use crate::ids::Ids;
 use crate::plan::Plan;
-use crate::report::{self, Built};
-use crate::stages::{self, Hands};
-use crate::sys::{self, Forked};
-use model::{LimitHit, Usage, Wall};
+use crate::report::{self, word};
+use crate::sandbox::{Ended, discard};
+use crate::sys;
+use model::{LimitHit, Wall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::SealFlags;
+use rustix::net::SendFlags;
+use rustix::process::{Signal, pidfd_send_signal};
 use std::time::{Duration, Instant};
 
-/// How a sandbox ended, as seen from outside.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// What it used.
-    pub usage: Usage,
-    /// Limits that it ran into.
-    pub hits: Vec<LimitHit>,
-}
-
-/// A sandbox in the making, or alive: the caller's end.
-#[derive(Debug)]
-pub struct Sandbox {
-    pid: i32,
-    first: OwnedFd,
-    report: OwnedFd,
-    line: OwnedFd,
-    cgroup: Option<Cgroup>,
-    begun: Instant,
-}
-
-/// A sandbox, and the control socket of the agent in it.
-#[derive(Debug)]
-pub struct Started {
-    /// The sandbox.
-    pub sandbox: Sandbox,
-    /// Speaks to the agent, once it is up.
-    pub agent: OwnedFd,
-}
-
-/// Nothing of the sandbox runs any more; what is left of it goes while this value does.
-#[derive(Debug)]
-pub struct Remains {
-    line: OwnedFd,
-    cgroup: Option<Cgroup>,
-}
-
-/// What builder and warden are told, each in a message of its own.
-pub(crate) mod word {
-    /// To the builder: the maps of the user namespace are written.
-    pub(crate) const MAPPED: u8 = b'm';
-    /// To the builder: here are the files that put you into your cgroups.
-    pub(crate) const ENTER: u8 = b'c';
-    /// To the builder: the agent's program is sealed.
-    pub(crate) const SEALED: u8 = b'i';
-    /// To the warden: the sandbox is dead, clean up. With it comes the last descriptor of its disk.
-    pub(crate) const END: u8 = b'e';
-}
-
-/// Starts building. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
-/// caller is gone too.
-///
-/// Only for a single-threaded process: it forks twice.
-///
-/// # Errors
-/// The processes or sockets for it cannot be made. What fails later comes with [`Sandbox::built`].
-pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result<Started> {
-    let begun = Instant::now();
-    let pair = |kind| {
-        socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-            .wall(Wall::UserNamespace, || "socketpair(AF_UNIX)".to_owned())
-    };
-    let (report, builder_report) = pair(SocketType::SEQPACKET)?;
-    let (tell, told) = pair(SocketType::SEQPACKET)?;
-    let (agent, control) = pair(SocketType::STREAM)?;
-    let program = rustix::fs::memfd_create("casemate-agent", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .wall(Wall::OwnRoot, || "memfd_create(\"casemate-agent\")".to_owned())?;
-    // On v2 a process is born in its cgroup. On v1 it enters while it builds, and making the cgroups, which is slow,
-    // overlaps with that.
-    let mut cgroup = match &plan.cgroup {
-        Some(home) if home.is_v2() => Some(home.create(plan.id, &plan.limits)?),
-        _ => None,
-    };
-    let into = cgroup.as_ref().and_then(Cgroup::clone_into);
-    let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
-        format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
-    });
-    let (pid, first) = match forked {
-        Ok(Forked::Parent { pid, pidfd }) => (pid, pidfd),
-        Ok(Forked::Child) => {
-            drop((report, tell, agent));
-            stages::build(plan, Hands { told, report: builder_report, control, image: program })
-        }
-        Err(error) => {
-            discard(cgroup);
-            return Err(error);
-        }
-    };
-    drop((told, builder_report, control));
-    let prepared = (|| {
-        plan.ids.map(pid)?;
-        report::tell(tell.as_fd(), word::MAPPED, &[])?;
-        if let (Some(home), None) = (&plan.cgroup, &cgroup) {
-            cgroup = Some(home.create(plan.id, &plan.limits)?);
-        }
-        let enter = cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
-        report::tell(tell.as_fd(), word::ENTER, &enter)?;
-        let (line, wardens) = pair(SocketType::SEQPACKET)?;
-        match sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())? {
-            Forked::Parent { .. } => Ok(line),
-            Forked::Child => {
-                drop(line);
-                let post = Post { plan, pid, first: &first, line: wardens, cgroup: cgroup.take(), begun };
-                post.hold(&program, image, tell, abandoned)
-            }
-        }
-    })();
-    match prepared {
-        Ok(line) => Ok(Started { sandbox: Sandbox { pid, first, report, line, cgroup, begun }, agent }),
-        // A builder that failed has closed its end, and says itself what failed.
-        Err(error) => {
-            let said = report::failure(report.as_fd());
-            kill_and_wait(&first);
-            discard(cgroup);
-            Err(said.unwrap_or(error))
-        }
-    }
-}
-
-/// Builds the walls of `plan` but for its cgroup, runs `program` in them, and gives its exit status (255 if a signal
-/// ended it). No agent, no warden: this is the floor that a start is measured against.
-///
-/// # Errors
-/// The wall that did not come to stand.
-pub fn bare(plan: &Plan, program: OwnedFd) -> Result<u8> {
-    let wall = Wall::UserNamespace;
-    let pair = || {
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .wall(wall, || "socketpair(AF_UNIX)".to_owned())
-    };
-    let ((report, builder_report), (tell, told), (_agent, control)) = (pair()?, pair()?, pair()?);
-    match sys::clone3(plan.namespaces(), None).wall(wall, || "clone3()".to_owned())? {
-        Forked::Child => stages::build(plan, Hands { told, report: builder_report, control, image: program }),
-        Forked::Parent { pid, pidfd } => {
-            drop((told, builder_report, control));
-            plan.ids.map(pid)?;
-            for word in [word::MAPPED, word::ENTER, word::SEALED] {
-                report::tell(tell.as_fd(), word, &[])?;
-            }
-            let built = report::receive(report.as_fd())?;
-            let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
-                .wall(Wall::PidNamespace, || "waitid()".to_owned())?;
-            drop(built);
-            Ok(ended.and_then(|ended| ended.exit_status()).map_or(255, |status| status as u8))
-        }
-    }
-}
-
-impl Sandbox {
-    /// Waits until the walls stand.
-    ///
-    /// # Errors
-    /// The wall that did not come to stand, or that the warden died. [`Sandbox::end`] is still the caller's to do.
-    pub fn built(&self) -> Result<Built> {
-        let mut fds = [PollFd::new(&self.report, PollFlags::IN), PollFd::new(&self.line, PollFlags::IN)];
-        while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
-        if fds[0].revents().is_empty() {
-            return Err(std::io::Error::other("the warden died"))
-                .wall(Wall::PidNamespace, || "poll(report)".to_owned());
-        }
-        report::receive(self.report.as_fd())
-    }
-
-    /// The sandbox's user namespace, while its first process lives.
-    ///
-    /// # Errors
-    /// It cannot be opened: the process is gone.
-    pub fn user_namespace(&self) -> Result<OwnedFd> {
-        let path = format!("/proc/{}/ns/user", self.pid);
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
-            .wall(Wall::UserNamespace, || format!("open({path:?})"))
-    }
-
-    /// Polls readable when the first process inside has ended, and with it all others.
-    pub fn first(&self) -> BorrowedFd<'_> {
-        self.first.as_fd()
-    }
-
-    /// Polls readable when the warden is gone, which it should not be before its caller.
-    pub fn line(&self) -> BorrowedFd<'_> {
-        self.line.as_fd()
-    }
-
-    /// Asks for the death of everything inside and returns at once; [`Sandbox::first`] tells when it is done.
-    pub fn kill(&self) {
-        let _ = pidfd_send_signal(&self.first, Signal::KILL);
-    }
-
-    /// Ends the sandbox, if it has not ended, and says how it was. `disk` is the caller's last descriptor of it.
-    pub fn end(self, disk: Option<OwnedFd>) -> (Ended, Remains) {
-        kill_and_wait(&self.first);
-        let Sandbox { line, cgroup, begun, .. } = self;
-        let mut ended = Ended::seen(cgroup.as_ref(), begun);
-        let asked = report::tell(line.as_fd(), word::END, disk.as_slice());
-        drop(disk);
-        let mut answer = [0; 8];
-        let told = asked.is_ok().then(|| rustix::net::recv(&line, &mut answer[..], RecvFlags::empty()));
-        match told {
-            // The warden has its own copy of the descriptors, and removes what they stand for.
-            Some(Ok((_, length @ 1..))) => {
-                ended.put_first(
-                    answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()),
-                );
-                (ended, Remains { line, cgroup: None })
-            }
-            _ => (ended, Remains { line, cgroup }),
-        }
-    }
-}
-
-impl Remains {
-    /// Waits until nothing of the sandbox is left.
-    pub fn gone(self) {
-        discard(self.cgroup);
-        let mut byte = [0];
-        let _ = rustix::net::recv(&self.line, &mut byte[..], RecvFlags::empty());
-    }
-}
-
-/// Runs `work` in a process of its own that has all rights over what belongs to the sandbox of `namespace`, and none
-/// more than this one over the host's; gives what it returned.
-///
-/// # Errors
-/// The process cannot be made, may not enter, or died.
-pub fn with_rights_over(namespace: &OwnedFd, work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let wall = Wall::UserNamespace;
-    let (read, write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).wall(wall, || "pipe2()".to_owned())?;
-    match sys::clone3(0, None).wall(wall, || "clone3()".to_owned())? {
-        Forked::Child => {
-            if sys::enter_user_namespace(namespace.as_fd()).is_err() {
-                sys::exit_now(1)
-            }
-            let written = std::io::Write::write_all(&mut std::fs::File::from(write), &work());
-            sys::exit_now(i32::from(written.is_err()))
-        }
-        Forked::Parent { pidfd, .. } => {
-            drop(write);
-            let mut bytes = Vec::new();
-            let read = std::fs::File::from(read).read_to_end(&mut bytes);
-            let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-            let status = ended.ok().flatten().and_then(|ended| ended.exit_status());
-            match (read, status) {
-                (Ok(_), Some(0)) => Ok(bytes),
-                _ => Err(std::io::Error::other(format!("its process ended with {status:?}")))
-                    .wall(wall, || "setns(NEWUSER)".to_owned()),
-            }
-        }
-    }
-}
-
-fn kill_and_wait(first: &OwnedFd) {
-    let _ = pidfd_send_signal(first, Signal::KILL);
-    let ended = || waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED);
-    while matches!(ended(), Err(rustix::io::Errno::INTR)) {}
-}
-
-fn discard(cgroup: Option<Cgroup>) {
-    if let Some(cgroup) = cgroup {
-        cgroup.remove();
-    }
-}
-
 /// What a warden watches over.
-struct Post<'a> {
-    plan: &'a Plan,
-    pid: i32,
-    first: &'a OwnedFd,
-    line: OwnedFd,
-    cgroup: Option<Cgroup>,
-    begun: Instant,
+pub(crate) struct Post<'a> {
+    pub plan: &'a Plan,
+    pub pid: i32,
+    pub first: &'a OwnedFd,
+    pub line: OwnedFd,
+    pub cgroup: Option<Cgroup>,
+    pub begun: Instant,
 }
 
 #[derive(PartialEq, Eq)]
@@ -310,7 +46,13 @@ enum Caller {
 
 impl Post<'_> {
     /// The warden's life.
-    fn hold(mut self, program: &OwnedFd, image: &[u8], tell: OwnedFd, abandoned: impl FnOnce(Ended)) -> ! {
+    pub(crate) fn hold(
+        mut self,
+        program: &OwnedFd,
+        image: &[u8],
+        tell: OwnedFd,
+        abandoned: impl FnOnce(Ended),
+    ) -> ! {
         let ready = self.shed(&[program.as_raw_fd(), tell.as_raw_fd()]).and_then(|()| {
             seal(program, image)?;
             report::tell(tell.as_fd(), word::SEALED, &[])
@@ -431,44 +173,4 @@ fn seal(program: &OwnedFd, image: &[u8]) -> Result<()> {
         SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
     )
     .wall(wall, || "fcntl(F_ADD_SEALS)".to_owned())
-}
-
-/// Limits by the number that stands for them in the warden's answer.
-const HITS: [LimitHit; 5] =
-    [LimitHit::Memory, LimitHit::Pids, LimitHit::DiskBytes, LimitHit::DiskInodes, LimitHit::Wall];
-
-impl Ended {
-    /// What the counters say now.
-    fn seen(cgroup: Option<&Cgroup>, begun: Instant) -> Ended {
-        let mut usage = cgroup.map(Cgroup::usage).unwrap_or_default();
-        usage.wall_ms = begun.elapsed().as_millis() as u64;
-        Ended { usage, hits: cgroup.map(Cgroup::hits).unwrap_or_default() }
-    }
-
-    /// What made the warden end the sandbox comes before what it only ran into.
-    fn put_first(&mut self, hits: impl IntoIterator<Item = LimitHit>) {
-        let counted = std::mem::take(&mut self.hits);
-        for hit in hits.into_iter().chain(counted) {
-            if !self.hits.contains(&hit) {
-                self.hits.push(hit);
-            }
-        }
-    }
-}
-
-impl Plan {
-    /// Namespaces that the first process is born into. That of cgroups is made later, from inside the cgroup, and that of
-    /// the network beside the rest.
-    fn namespaces(&self) -> u64 {
-        [
-            (Wall::UserNamespace, libc::CLONE_NEWUSER),
-            (Wall::PidNamespace, libc::CLONE_NEWPID),
-            (Wall::MountNamespace, libc::CLONE_NEWNS),
-            (Wall::IpcNamespace, libc::CLONE_NEWIPC),
-            (Wall::UtsNamespace, libc::CLONE_NEWUTS),
-        ]
-        .into_iter()
-        .filter(|(wall, _)| self.walls.has(*wall))
-        .fold(0, |flags, (_, flag)| flags | flag as u64)
-    }
 }
