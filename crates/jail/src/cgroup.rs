@@ -177,7 +177,10 @@ impl Cgroup {
                 }
                 made => made.wall(wall, call)?,
             }
-            let dir = open_dir(&path).wall(wall, || format!("open({path:?})"))?;
+            let dir = match open_dir(&path) {
+                Err(rustix::io::Errno::NOENT) => continue,
+                opened => opened.wall(wall, || format!("open({path:?})"))?,
+            };
             rustix::fs::flock(&dir, FlockOperation::LockExclusive)
                 .wall(wall, || format!("flock({path:?})"))?;
             if path.exists() {
