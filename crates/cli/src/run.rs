@@ -20,6 +20,8 @@ struct Report<'a> {
     limits_hit: &'a [model::LimitHit],
     usage: model::Usage,
     denials: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_lost: Option<&'a str>,
     left_behind: &'a [String],
 }
 
@@ -123,12 +125,16 @@ fn tell(form: Form, outcome: &Outcome) {
             limits_hit: &outcome.hits,
             usage: outcome.usage,
             denials: outcome.denials,
+            output_lost: outcome.output_lost.as_deref(),
             left_behind: &outcome.left_behind,
         };
         return output::say(&serde_json::to_string(&report).unwrap_or_default());
     }
     for hit in &outcome.hits {
         output::say(&format!("casemate: the sandbox hit its limit: {}", limit(*hit)));
+    }
+    if let Some(why) = &outcome.output_lost {
+        output::say(&format!("casemate: output was lost: {why}"));
     }
     for what in &outcome.left_behind {
         output::say(&format!("casemate: left behind: {}", output::neutral(what)));

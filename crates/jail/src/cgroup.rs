@@ -159,6 +159,8 @@ impl Cgroup {
                 part.write("memory.limit_in_bytes", &memory, Wall::MemoryLimit)?;
                 part.write_if_there("memory.memsw.limit_in_bytes", &memory, Wall::MemoryLimit)?;
                 part.write("memory.swappiness", "0", Wall::MemoryLimit)?;
+                // v1 counts the buffers of TCP apart from everything else.
+                part.write_if_there("memory.kmem.tcp.limit_in_bytes", &memory, Wall::MemoryLimit)?;
                 let part = self.part(pids, id, Wall::PidsLimit)?;
                 part.write("pids.max", &limits.pids.to_string(), Wall::PidsLimit)
             }

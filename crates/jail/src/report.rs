@@ -28,6 +28,8 @@ pub(crate) mod word {
     pub(crate) const SEALED: u8 = b'i';
     /// To the warden: the sandbox is dead, clean up. With it comes the last descriptor of its disk.
     pub(crate) const END: u8 = b'e';
+    /// To the warden: the end is on record, there is nothing left for you to do.
+    pub(crate) const RECORDED: u8 = b'r';
 }
 
 const STANDS: u8 = 1;

@@ -169,9 +169,8 @@ impl Rooted<'_> {
             place(&null, number)?;
         }
         place(&hands.control, 3)?;
-        if let Some(slave) = &slave {
-            place(slave, 4)?;
-        }
+        // Always, so that nothing that the caller had at this number stays there.
+        place(slave.as_ref().unwrap_or(&null), 4)?;
         sys::close_on_exec_from(plan.first_closed)
             .wall(Wall::OwnRoot, || format!("close_range({}, CLOEXEC)", plan.first_closed))?;
         if plan.walls.has(Wall::Rlimits) {

@@ -82,7 +82,11 @@ impl Post<'_> {
             ended.put_first(hits);
         }
         discard(self.cgroup.take());
-        if !heard || rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_err() {
+        // The caller still has files to hand out and an end to record; killed before that, it is ours to record.
+        let recorded = heard
+            && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok()
+            && matches!(report::hear(self.line.as_fd()), Ok((word::RECORDED, _)));
+        if !recorded {
             abandoned(ended);
         }
         drop((disk, mounts));
@@ -90,6 +94,12 @@ impl Post<'_> {
             home.sweep();
         }
         sys::exit_now(0)
+    }
+
+    /// Whether the sandbox has ended, while its caller may still be passing on what it wrote.
+    fn is_over(&self) -> bool {
+        let mut fds = [PollFd::new(self.first, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
     }
 
     fn kill(&self) {
@@ -113,9 +123,11 @@ impl Post<'_> {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(_) => return (Caller::Gone, None),
                 Ok(0) => {
-                    hits.push(LimitHit::Wall);
                     deadline = None;
-                    self.kill();
+                    if !self.is_over() {
+                        hits.push(LimitHit::Wall);
+                        self.kill();
+                    }
                     continue;
                 }
                 Ok(_) => {}

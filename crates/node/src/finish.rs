@@ -13,6 +13,8 @@ use rustix::fd::OwnedFd;
 
 /// The status of a command that its wall-clock limit ended, as `timeout(1)` has it.
 const STATUS_TIME_IS_UP: u8 = 124;
+/// A command that ended well whose output could not be written down: EX_OSERR.
+const STATUS_OUTPUT_LOST: u8 = 71;
 /// 128 and SIGKILL.
 const STATUS_KILLED: u8 = 137;
 
@@ -21,6 +23,7 @@ pub(crate) struct Finished {
     pub id: SandboxId,
     pub lived: Result<Option<u8>, Error>,
     pub stopped: Option<i32>,
+    pub lost: Option<std::io::Error>,
     pub denials: u64,
     pub ended: Ended,
     pub targets: Vec<Target>,
@@ -38,7 +41,7 @@ impl Finished {
         walls: Walls,
         landlock: u32,
     ) -> Result<Outcome, Error> {
-        let Finished { id, lived, stopped, denials, ended, targets, bytes_max } = self;
+        let Finished { id, lived, stopped, lost, denials, ended, targets, bytes_max } = self;
         let status = match lived {
             Ok(status) => status,
             Err(error) => {
@@ -48,7 +51,10 @@ impl Finished {
             }
         };
         let Ended { usage, hits } = ended;
-        let (status, reason) = verdict(status, stopped, &hits);
+        let (mut status, reason) = verdict(status, stopped, &hits);
+        if lost.is_some() && status == 0 {
+            status = STATUS_OUTPUT_LOST;
+        }
         ledger.observe(Event::ExecEnd { sandbox: id, exec: COMMAND, status })?;
         for limit in &hits {
             ledger.observe(Event::Limit { sandbox: id, limit: *limit })?;
@@ -56,7 +62,18 @@ impl Finished {
         let left_behind = hand_out_all(ledger, id, targets, zones, bytes_max, reader)?;
         ledger.observe(Event::End { sandbox: id, reason: reason.clone(), usage, denials })?;
         ledger.seal()?;
-        Ok(Outcome { sandbox: id, status, reason, walls, landlock, hits, usage, denials, left_behind })
+        Ok(Outcome {
+            sandbox: id,
+            status,
+            reason,
+            walls,
+            landlock,
+            hits,
+            usage,
+            denials,
+            output_lost: lost.map(|error| error.to_string()),
+            left_behind,
+        })
     }
 }
 
@@ -101,9 +118,17 @@ fn hand_out_all(
     reader: &Reader<'_>,
 ) -> Result<Vec<String>, Error> {
     let mut left_behind = Vec::new();
+    let mut bytes_left = bytes_max;
     for (target, zone) in targets.into_iter().zip(zones) {
         let recorded = ledger.record(HandOut { sandbox: id, at: target.at.clone(), to: target.path })?;
-        let out = hand_out(recorded, zone, &target.directory, bytes_max, reader)?;
+        let out = match hand_out(recorded, zone, &target.directory, bytes_left, reader) {
+            Ok(out) => out,
+            Err(error) => {
+                left_behind.push(format!("{}: everything: {error}: {}", target.at, error.source));
+                continue;
+            }
+        };
+        bytes_left = bytes_left.saturating_sub(out.bytes);
         left_behind.extend(out.refused.iter().map(|what| format!("{}: {what}", target.at)));
         let at = quote(&target.at);
         ledger.observe(Event::HandedOut {

@@ -44,6 +44,8 @@ pub(crate) struct Life {
     stopped: Option<i32>,
     /// When patience with a signalled command is up.
     give_up: Option<Instant>,
+    /// Whether the connection to the agent has ended.
+    agent_gone: bool,
 }
 
 impl Life {
@@ -66,6 +68,7 @@ impl Life {
             master: None,
             stopped: None,
             give_up: None,
+            agent_gone: false,
         }
     }
 
@@ -77,6 +80,11 @@ impl Life {
     /// The first signal that asked for the end.
     pub(crate) fn stopped(&self) -> Option<i32> {
         self.stopped
+    }
+
+    /// Why output of the command was lost, if it was.
+    pub(crate) fn lost(&self) -> Option<std::io::Error> {
+        self.streams.iter().skip(INPUT + 1).find_map(Stream::failure)
     }
 
     /// How many calls were refused.
@@ -182,6 +190,11 @@ impl Life {
                     other => return Err(Error::Failed { what: format!("an answer to nothing: {other:?}") }),
                 }
             }
+            if self.agent_gone {
+                // Without its agent a sandbox is of no use, and a first process that only closed its socket would keep
+                // it, and this loop, alive.
+                sandbox.kill();
+            }
             let ready = self.wait(sandbox)?;
             if ready.denial {
                 self.denials.answer(self.id, ledger)?;
@@ -206,7 +219,10 @@ impl Life {
     fn next_reply(&mut self) -> Result<Option<Reply>, Error> {
         match self.agent.next() {
             // The sandbox is ending; how, the warden will say.
-            Err(agent::Error::Gone) => Ok(None),
+            Err(agent::Error::Gone) => {
+                self.agent_gone = true;
+                Ok(None)
+            }
             other => other.map_err(|error| failed(&error)),
         }
     }
@@ -217,8 +233,10 @@ impl Life {
             PollFd::from_borrowed_fd(sandbox.first(), PollFlags::IN),
             PollFd::from_borrowed_fd(sandbox.line(), PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.agent, PollFlags::IN),
         ];
+        if !self.agent_gone {
+            fds.push(PollFd::new(&self.agent, PollFlags::IN));
+        }
         let denials_at = self.denials.as_fd().map(|fd| {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
             fds.len() - 1

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use rustix::pipe::{SpliceFlags, splice};
 use std::io;
 
@@ -22,6 +23,7 @@ pub(crate) struct Stream {
     ends: Option<(OwnedFd, OwnedFd)>,
     waits_for: End,
     way: Way,
+    failure: Option<Errno>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,12 @@ enum Way {
 impl Stream {
     /// From `source` to `sink`, until the first ends or the second refuses.
     pub(crate) fn new(source: OwnedFd, sink: OwnedFd) -> Stream {
-        Stream { ends: Some((source, sink)), waits_for: End::Source, way: Way::Kernel }
+        // Into a socket `splice` would wait, whatever it is told.
+        let way = match rustix::fs::fstat(&sink).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Ok(FileType::Socket) => Way::Buffer { bytes: Vec::new(), written: 0 },
+            _ => Way::Kernel,
+        };
+        Stream { ends: Some((source, sink)), waits_for: End::Source, way, failure: None }
     }
 
     /// What to poll for; nothing when the stream has ended.
@@ -78,8 +85,24 @@ impl Stream {
                 self.waits_for = if self.waits_for == End::Source { End::Sink } else { End::Source };
             }
             // The reader is gone (EPIPE), the terminal hung up (EIO): closing our end tells the other side.
-            Err(_) => self.ends = None,
+            Err(error) => {
+                if !matches!(error, Errno::PIPE | Errno::IO | Errno::CONNRESET) {
+                    self.failure = Some(error);
+                }
+                self.ends = None;
+            }
         }
+        // A step that left something in the buffer has to go on with that.
+        if let Way::Buffer { bytes, written } = &self.way
+            && *written < bytes.len()
+        {
+            self.waits_for = End::Sink;
+        }
+    }
+
+    /// Why the stream ended early, other than by its reader's will.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.failure.map(io::Error::from)
     }
 
     /// Ends the stream now.
@@ -120,7 +143,11 @@ fn through_buffer(
             return Ok(0);
         }
     }
-    let length = rustix::io::write(sink, &bytes[*written..])?;
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let length = match rustix::net::send(sink, &bytes[*written..], flags) {
+        Err(Errno::NOTSOCK) => rustix::io::write(sink, &bytes[*written..])?,
+        sent => sent?,
+    };
     *written += length;
     // More is left: the sink has to be asked again before the source.
     if *written < bytes.len() { Err(Errno::AGAIN) } else { Ok(length) }

@@ -75,6 +75,8 @@ pub struct Outcome {
     pub usage: Usage,
     /// How many calls were refused.
     pub denials: u64,
+    /// Why some of its output was lost on the caller's side; a status of 0 becomes 71 then.
+    pub output_lost: Option<String>,
     /// What its write zones did not hand out, and why.
     pub left_behind: Vec<String>,
 }
@@ -88,6 +90,7 @@ pub struct Outcome {
 /// Whatever kept the command from running. Nothing of the sandbox is left then either.
 pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let Request { state, policy, origin, base, argv, cwd, env, user } = request;
+    jail::sys::wait_for_children();
     let mut ledger = Ledger::open(state.path(), Box::new(SystemClock))?;
     let (id, seed) = draw_id();
     let terminals = Terminals::of_caller();
@@ -129,7 +132,6 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
     let path = state.path().to_owned();
     let Started { sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
-    drop(plan);
     // The walls go up while this is written.
     let recorded = match ledger.record((beginning, Execution { sandbox: id, exec: COMMAND, permit })) {
         Ok(recorded) => recorded,
@@ -153,10 +155,15 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let begun = life.begin(recorded.split().1, ids, built.terminal);
     let raw = life.master().map(|master| Raw::enter(terminals, master));
     // While the command comes up.
-    ledger.observe(Event::Ready { sandbox: id, walls: built.walls, landlock })?;
+    let ready = ledger.observe(Event::Ready { sandbox: id, walls: built.walls, landlock });
     // After set-up the sandbox's files belong to ids that are not the caller's; to hand them out takes rights over those.
     let foreign = profile == Profile::UserSetUp && !targets.is_empty();
-    let namespace = foreign.then(|| sandbox.user_namespace()).transpose()?;
+    let namespace = if foreign { sandbox.user_namespace().map(Some) } else { Ok(None) };
+    let begun = begun.and(ready.map_err(Error::from));
+    let (begun, namespace) = match namespace {
+        Ok(namespace) => (begun, namespace),
+        Err(error) => (begun.and(Err(error.into())), None),
+    };
     let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox));
     sandbox.kill();
     life.drain();
@@ -164,8 +171,16 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let (full, bytes_max) = full(&built.disk);
     let (mut ended, remains) = sandbox.end(Some(built.disk));
     ended.hits.extend(full);
-    let finished =
-        Finished { id, lived, stopped: life.stopped(), denials: life.denials(), ended, targets, bytes_max };
+    let finished = Finished {
+        id,
+        lived,
+        stopped: life.stopped(),
+        lost: life.lost(),
+        denials: life.denials(),
+        ended,
+        targets,
+        bytes_max,
+    };
     let reader = namespace.as_ref().map_or(Reader::Caller, Reader::Namespace);
     let outcome = finished.record(&mut ledger, &built.zones, &reader, walls, landlock);
     remains.gone();

@@ -54,18 +54,24 @@ impl Raw {
     /// input is a terminal; where only its output is one, that one keeps translating and the sandbox's does not.
     pub(crate) fn enter(terminals: Terminals, master: &OwnedFd) -> Raw {
         let stdin = rustix::stdio::stdin();
-        if terminals.stdin {
-            let before = tcgetattr(stdin).ok();
-            if let Some(before) = &before {
-                let mut raw = before.clone();
-                raw.make_raw();
-                let _ = tcsetattr(stdin, OptionalActions::Drain, &raw);
-            }
-            return Raw { before };
-        }
-        if let Ok(mut inner) = tcgetattr(master) {
+        if !(terminals.stdin && terminals.stdout)
+            && let Ok(mut inner) = tcgetattr(master)
+        {
+            // Others in the caller's pipeline write to the caller's terminal and rely on what it does to lines; so it goes
+            // on doing that, for us too.
             inner.output_modes -= OutputModes::OPOST;
             let _ = tcsetattr(master.as_fd(), OptionalActions::Now, &inner);
+        }
+        if terminals.stdin
+            && let Ok(before) = tcgetattr(stdin)
+        {
+            let mut raw = before.clone();
+            raw.make_raw();
+            if !terminals.stdout {
+                raw.output_modes = before.output_modes;
+            }
+            let _ = tcsetattr(stdin, OptionalActions::Drain, &raw);
+            return Raw { before: Some(before) };
         }
         Raw { before: None }
     }

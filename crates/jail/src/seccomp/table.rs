@@ -60,11 +60,11 @@ impl Rule {
 /// Namespaces are the walls: nothing inside makes one. Signal number and the flags of threads stay free.
 const NO_NEW_NAMESPACE: &[Check] = &[Check { argument: 0, mask: 0x7e02_0000, test: Test::In(&[0]) }];
 
-/// Unix, IPv4 and IPv6; streams, datagrams and (unix) sequenced packets; the default protocol, TCP or UDP.
-/// AF_ALG, packet, netlink, vsock, raw sockets, SCTP and MPTCP are surface that an agent's work does not need.
+/// Unix, IPv4 and IPv6; streams and datagrams; the default protocol, TCP or UDP. (Sequenced packets of IP would be SCTP
+/// by default; those of unix sockets come in pairs.) AF_ALG, packet, netlink, vsock, raw sockets, SCTP and MPTCP are surface that an agent's work does not need.
 const PLAIN_SOCKET: &[Check] = &[
     Check { argument: 0, mask: u32::MAX, test: Test::In(&[1, 2, 10]) },
-    Check { argument: 1, mask: 0xf, test: Test::In(&[1, 2, 5]) },
+    Check { argument: 1, mask: 0xf, test: Test::In(&[1, 2]) },
     Check { argument: 2, mask: u32::MAX, test: Test::In(&[0, 6, 17]) },
 ];
 
@@ -131,7 +131,7 @@ table! {
         SYS_setrlimit SYS_sync SYS_gettid SYS_readahead SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_getxattr
         SYS_lgetxattr SYS_fgetxattr SYS_listxattr SYS_llistxattr SYS_flistxattr SYS_removexattr
         SYS_lremovexattr SYS_fremovexattr SYS_tkill SYS_time SYS_futex SYS_sched_setaffinity
-        SYS_sched_getaffinity SYS_io_setup SYS_io_destroy SYS_io_getevents SYS_io_submit SYS_io_cancel
+        SYS_sched_getaffinity SYS_io_destroy SYS_io_getevents SYS_io_submit SYS_io_cancel
         SYS_epoll_create SYS_getdents64 SYS_set_tid_address SYS_restart_syscall SYS_semtimedop SYS_fadvise64
         SYS_timer_create SYS_timer_settime SYS_timer_gettime SYS_timer_getoverrun SYS_timer_delete
         SYS_clock_gettime SYS_clock_getres SYS_clock_nanosleep SYS_exit_group SYS_epoll_wait SYS_epoll_ctl
@@ -179,6 +179,8 @@ table! {
     refuse {
         // Its flags lie behind a pointer where no filter can look; every C library falls back to clone.
         SYS_clone3 ENOSYS,
+        // Its quota (fs.aio-max-nr) is the whole machine's; callers fall back to threads.
+        SYS_io_setup ENOSYS,
         // Asked for by memory allocators and runtimes that go on without.
         SYS_mbind ENOSYS,
         SYS_set_mempolicy ENOSYS,

@@ -207,7 +207,23 @@ pub fn lock_byte(file: BorrowedFd<'_>, offset: i64) -> io::Result<()> {
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } as i64)
 }
 
-/// Blocks `signals` for this thread and gives a descriptor from which they are read instead.
+/// Lets children be waited for, which a caller that ignores SIGCHLD would have the kernel undo, here and inside.
+pub fn wait_for_children() {
+    // SAFETY: sets a disposition and runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Whether the caller had this process ignore `signal`, as `nohup` does.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: an all-zero `sigaction` is valid storage for the answer.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: with no new action the call only writes `now`, which outlives it.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
+    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// Blocks `signals` for this thread and gives a descriptor from which they are read instead; but for those that are
+/// ignored, which stay so.
 ///
 /// # Errors
 /// What `sigprocmask` and `signalfd` say.
@@ -217,7 +233,7 @@ pub fn signals_as_fd(signals: &[i32]) -> io::Result<OwnedFd> {
     // SAFETY: `set` outlives the three calls; `sigaddset` refuses numbers that are no signals.
     unsafe {
         libc::sigemptyset(&raw mut set);
-        for signal in signals {
+        for signal in signals.iter().filter(|signal| !is_ignored(**signal)) {
             check(libc::sigaddset(&raw mut set, *signal) as i64)?;
         }
         check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) as i64)?;

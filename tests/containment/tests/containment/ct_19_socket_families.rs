@@ -11,7 +11,6 @@ const UNIX: u64 = libc::AF_UNIX as u64;
 const OPEN: &[(&str, u64, u64, u64)] = &[
     ("socket", UNIX, 1, 0),
     ("socket", UNIX, 2, 0),
-    ("socket", UNIX, 5, 0),
     ("socketpair", UNIX, 1, 0),
     ("socketpair", UNIX, 1, 1),
     ("socketpair", UNIX, 2, 0),
