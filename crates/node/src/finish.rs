@@ -96,10 +96,15 @@ pub(crate) fn full(disk: &OwnedFd) -> (Vec<LimitHit>, u64) {
 /// The status to exit with, and the reason to record.
 fn verdict(status: Option<u8>, stopped: Option<i32>, hits: &[LimitHit]) -> (u8, EndReason) {
     match (status, stopped) {
+        // Where the kernel ends one process before the warden ends them all, its status may still come through.
+        (None | Some(STATUS_KILLED), _) if hits.contains(&LimitHit::Wall) => {
+            (STATUS_TIME_IS_UP, EndReason::Limit(LimitHit::Wall))
+        }
+        (None | Some(STATUS_KILLED), _) if hits.contains(&LimitHit::Memory) => {
+            (STATUS_KILLED, EndReason::Limit(LimitHit::Memory))
+        }
         (Some(status), None) => (status, EndReason::Finished),
         (Some(status), Some(signal)) => (status, EndReason::Stopped(signal)),
-        (None, _) if hits.contains(&LimitHit::Wall) => (STATUS_TIME_IS_UP, EndReason::Limit(LimitHit::Wall)),
-        (None, _) if hits.contains(&LimitHit::Memory) => (STATUS_KILLED, EndReason::Limit(LimitHit::Memory)),
         (None, Some(signal)) => (128_u8.saturating_add(signal as u8), EndReason::Stopped(signal)),
         (None, None) => {
             let what = "its first process or its warden ended before its command did".to_owned();
