@@ -90,6 +90,13 @@ impl Home {
         }
     }
 
+    /// The cgroup of a sandbox that somebody else made here, or what there is of it.
+    pub fn reopen(&self, id: SandboxId) -> Cgroup {
+        let paths = self.directories().iter().map(|home| home.join(id.as_str()));
+        let parts = paths.filter_map(|path| Some(Part { dir: open_dir(&path).ok()?, path })).collect();
+        Cgroup { v2: self.is_v2(), parts }
+    }
+
     /// Ends and removes every cgroup here whose owner is gone.
     pub fn sweep(&self) {
         for home in self.directories() {
@@ -237,11 +244,6 @@ impl Cgroup {
         let line = format!("{} {}", notice.as_raw_fd(), control.as_raw_fd());
         part.write("cgroup.event_control", &line, wall)?;
         Ok(MemoryWatch::Notice(notice))
-    }
-
-    /// The numbers of its open descriptors: whoever keeps one open owns it.
-    pub fn descriptors(&self) -> Vec<i32> {
-        self.parts.iter().map(|part| part.dir.as_raw_fd()).collect()
     }
 
     /// Which limits were hit so far.

@@ -26,6 +26,8 @@ pub(crate) mod word {
     pub(crate) const ENTER: u8 = b'c';
     /// To the builder: the agent's program is sealed.
     pub(crate) const SEALED: u8 = b'i';
+    /// To the warden: here is the first process, and its mount namespace to hold. The cgroup stands.
+    pub(crate) const WATCH: u8 = b'w';
     /// To the warden: the sandbox is dead, clean up. With it comes the last descriptor of its disk.
     pub(crate) const END: u8 = b'e';
     /// To the warden: the end is on record, there is nothing left for you to do.

@@ -73,6 +73,12 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
     let (agent, control) = pair(SocketType::STREAM)?;
     let program = rustix::fs::memfd_create("casemate-agent", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .wall(Wall::OwnRoot, || "memfd_create(\"casemate-agent\")".to_owned())?;
+    // The warden first: from the first cgroup on there is somebody who removes it, whoever is killed when.
+    let (line, wardens) = pair(SocketType::SEQPACKET)?;
+    if let Forked::Child = sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())? {
+        Post { plan, line: wardens, begun }.hold(&program, image, tell, abandoned)
+    }
+    drop(wardens);
     // On v2 a process is born in its cgroup. On v1 it enters while it builds, and making the cgroups, which is slow,
     // overlaps with that.
     let mut cgroup = match &plan.cgroup {
@@ -86,7 +92,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
     let (pid, first) = match forked {
         Ok(Forked::Parent { pid, pidfd }) => (pid, pidfd),
         Ok(Forked::Child) => {
-            drop((report, tell, agent));
+            drop((report, tell, agent, line));
             stages::build(plan, Hands { told, report: builder_report, control, image: program })
         }
         Err(error) => {
@@ -103,18 +109,15 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         }
         let enter = cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
         report::tell(tell.as_fd(), word::ENTER, &enter)?;
-        let (line, wardens) = pair(SocketType::SEQPACKET)?;
-        match sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())? {
-            Forked::Parent { .. } => Ok(line),
-            Forked::Child => {
-                drop(line);
-                let post = Post { plan, pid, first: &first, line: wardens, cgroup: cgroup.take(), begun };
-                post.hold(&program, image, tell, abandoned)
-            }
-        }
+        // Taking a mount namespace apart waits for a grace period of the kernel. Whoever lets go of it last waits: held by
+        // the warden, that is not the caller. (If it cannot be had, the end of a sandbox takes that bit longer.)
+        let mounts = std::fs::File::open(format!("/proc/{pid}/ns/mnt")).map(OwnedFd::from);
+        let first = first.try_clone().wall(Wall::PidNamespace, || "dup(pidfd)".to_owned())?;
+        let watched: Vec<OwnedFd> = std::iter::once(first).chain(mounts).collect();
+        report::tell(line.as_fd(), word::WATCH, &watched)
     })();
     match prepared {
-        Ok(line) => Ok(Started { sandbox: Sandbox { pid, first, report, line, cgroup, begun }, agent }),
+        Ok(()) => Ok(Started { sandbox: Sandbox { pid, first, report, line, cgroup, begun }, agent }),
         // A builder that failed has closed its end, and says itself what failed.
         Err(error) => {
             let said = report::failure(report.as_fd());

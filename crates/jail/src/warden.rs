@@ -31,10 +31,7 @@ use std::time::{Duration, Instant};
 /// What a warden watches over.
 pub(crate) struct Post<'a> {
     pub plan: &'a Plan,
-    pub pid: i32,
-    pub first: &'a OwnedFd,
     pub line: OwnedFd,
-    pub cgroup: Option<Cgroup>,
     pub begun: Instant,
 }
 
@@ -47,29 +44,33 @@ enum Caller {
 impl Post<'_> {
     /// The warden's life.
     pub(crate) fn hold(
-        mut self,
+        self,
         program: &OwnedFd,
         image: &[u8],
         tell: OwnedFd,
         abandoned: impl FnOnce(Ended),
     ) -> ! {
-        let ready = self.shed(&[program.as_raw_fd(), tell.as_raw_fd()]).and_then(|()| {
-            seal(program, image)?;
-            report::tell(tell.as_fd(), word::SEALED, &[])
-        });
-        drop(tell);
-        // Taking a mount namespace apart waits for a grace period of the kernel. Whoever lets go of it last waits: held
-        // here, that is not the caller. (If it cannot be had, the end of a sandbox takes that bit longer.)
-        let mounts = std::fs::File::open(format!("/proc/{}/ns/mnt", self.pid));
-        let mut hits = Vec::new();
+        let home = self.plan.cgroup.as_ref();
         // Without the agent's program the builder waits for ever: our death is what the caller notices.
-        let (caller, disk) = match ready {
-            Ok(()) => self.watch(&mut hits),
-            Err(_) => sys::exit_now(1),
+        if self.shed(&[program.as_raw_fd(), tell.as_raw_fd()]).and_then(|()| seal(program, image)).is_err() {
+            sys::exit_now(1)
+        }
+        let Ok((word::WATCH, mut watched)) = report::hear(self.line.as_fd()) else {
+            // The caller gave up, or was killed, before anything was on record. What it made until then has no name but
+            // the sandbox's.
+            discard(home.map(|home| home.reopen(self.plan.id)));
+            sys::exit_now(0)
         };
+        let first = watched.remove(0);
+        let mut cgroup = home.map(|home| home.reopen(self.plan.id));
+        // If the builder is gone its report says why.
+        let _ = report::tell(tell.as_fd(), word::SEALED, &[]);
+        drop(tell);
+        let mut hits = Vec::new();
+        let (caller, disk) = self.watch(&first, cgroup.as_ref(), &mut hits);
         if caller == Caller::Gone {
-            self.kill();
-            let mut fds = [PollFd::new(self.first, PollFlags::IN)];
+            kill(&first);
+            let mut fds = [PollFd::new(&first, PollFlags::IN)];
             while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         }
         // A caller to whom nothing can be sent any more has just died; then there is still the record to write.
@@ -78,10 +79,10 @@ impl Post<'_> {
             caller == Caller::There && rustix::net::send(&self.line, &answer, SendFlags::NOSIGNAL).is_ok();
         let mut ended = Ended::default();
         if !heard {
-            ended = Ended::seen(self.cgroup.as_ref(), self.begun);
+            ended = Ended::seen(cgroup.as_ref(), self.begun);
             ended.put_first(hits);
         }
-        discard(self.cgroup.take());
+        discard(cgroup.take());
         // The caller still has files to hand out and an end to record; killed before that, it is ours to record.
         let recorded = heard
             && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok()
@@ -89,27 +90,22 @@ impl Post<'_> {
         if !recorded {
             abandoned(ended);
         }
-        drop((disk, mounts));
-        if let Some(home) = &self.plan.cgroup {
+        drop((disk, watched));
+        if let Some(home) = home {
             home.sweep();
         }
         sys::exit_now(0)
     }
 
-    /// Whether the sandbox has ended, while its caller may still be passing on what it wrote.
-    fn is_over(&self) -> bool {
-        let mut fds = [PollFd::new(self.first, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
-    }
-
-    fn kill(&self) {
-        let _ = pidfd_send_signal(self.first, Signal::KILL);
-    }
-
     /// Waits until the caller asks for the end or is gone, and enforces the limits that need somebody awake.
-    fn watch(&self, hits: &mut Vec<LimitHit>) -> (Caller, Option<OwnedFd>) {
+    fn watch(
+        &self,
+        first: &OwnedFd,
+        cgroup: Option<&Cgroup>,
+        hits: &mut Vec<LimitHit>,
+    ) -> (Caller, Option<OwnedFd>) {
         // A notice that cannot be had leaves the limit standing; v1 then ends one process rather than all.
-        let mut memory = self.cgroup.as_ref().and_then(|cgroup| cgroup.watch_memory().ok());
+        let mut memory = cgroup.and_then(|cgroup| cgroup.watch_memory().ok());
         let mut deadline = self.plan.limits.wall_ms.map(|ms| self.begun + Duration::from_millis(ms));
         loop {
             let mut fds = vec![PollFd::new(&self.line, PollFlags::IN)];
@@ -124,9 +120,9 @@ impl Post<'_> {
                 Err(_) => return (Caller::Gone, None),
                 Ok(0) => {
                     deadline = None;
-                    if !self.is_over() {
+                    if !is_over(first) {
                         hits.push(LimitHit::Wall);
-                        self.kill();
+                        kill(first);
                     }
                     continue;
                 }
@@ -142,7 +138,7 @@ impl Post<'_> {
                 // v1 is about to kill one process; the promise is the whole sandbox.
                 hits.push(LimitHit::Memory);
                 memory = None;
-                self.kill();
+                kill(first);
             }
         }
     }
@@ -153,9 +149,8 @@ impl Post<'_> {
         let wall = Wall::OwnSession;
         rustix::process::setsid().wall(wall, || "setsid()".to_owned())?;
         let _ = rustix::thread::set_name(c"casemate-warden");
-        let mut keep = vec![self.line.as_raw_fd(), self.first.as_raw_fd()];
+        let mut keep = vec![self.line.as_raw_fd()];
         keep.extend(also);
-        keep.extend(self.cgroup.iter().flat_map(Cgroup::descriptors));
         if let Ids::Block { lease, .. } = &self.plan.ids {
             keep.push(lease.as_raw_fd());
         }
@@ -170,6 +165,16 @@ impl Post<'_> {
         sys::close_range(next, u32::MAX).wall(wall, || format!("close_range({next}, ~0)"))?;
         rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())
     }
+}
+
+/// Whether the sandbox has ended, while its caller may still be passing on what it wrote.
+fn is_over(first: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(first, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+}
+
+fn kill(first: &OwnedFd) {
+    let _ = pidfd_send_signal(first, Signal::KILL);
 }
 
 /// Fills the memory file and makes it unchangeable for ever: what runs inside can be read there, never replaced.
