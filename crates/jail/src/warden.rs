@@ -1,7 +1,8 @@
 //! Two processes can end a sandbox and clean up after it: the caller that made it, and its warden.
 //!
-//! The caller clones the builder, which becomes the agent, and forks a warden, which outlives the caller. The warden
-//! has none of the caller's files, no terminal and no network of its own business; it waits for four things:
+//! The caller forks a warden and then clones the builder, which becomes the agent. The warden stands before anything is
+//! made that would have to be removed, and outlives the caller. It has none of the caller's files, no terminal and no
+//! business on the network; it waits for four things:
 //!
 //! ```text
 //!   time is up ─────────┐
