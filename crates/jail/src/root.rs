@@ -223,13 +223,9 @@ impl Root {
             rustix::fs::symlinkat(target, &self.root, name)
                 .wall(Wall::MinimalDev, || format!("symlink({target:?}, {name:?})"))?;
         }
-        let options = [
-            ("newinstance", String::new()),
-            ("ptmxmode", "0666".to_owned()),
-            ("mode", "0620".to_owned()),
-            ("max", "64".to_owned()),
-        ];
-        let pts = mounts::new("devpts", &options[1..], NO_SUID | NO_EXEC, Wall::MinimalDev)?;
+        let options =
+            [("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned()), ("max", "64".to_owned())];
+        let pts = mounts::new("devpts", &options, NO_SUID | NO_EXEC, Wall::MinimalDev)?;
         self.attach(pts.as_fd(), Path::new("/dev/pts"), FileType::Directory, Wall::MinimalDev)
     }
 
@@ -337,7 +333,7 @@ impl Root {
     }
 
     fn directory(&self, at: BorrowedFd<'_>, path: &Path, mode: u32) -> Result<()> {
-        // mkdir heeds the umask, which is the caller's until the agent sets its own.
+        // The mode is meant as it stands: the builder has cleared the umask.
         rustix::fs::mkdirat(at, path, Mode::from_raw_mode(mode))
             .wall(Wall::OwnRoot, || format!("mkdir({path:?})"))
     }

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 
-/// A directory tree deeper than this is left behind below that depth; each level holds two descriptors open.
+/// A directory tree deeper than this is left behind below that depth; each level holds three descriptors open.
 const DEPTH_MAX: usize = 128;
 /// So many names of what was left behind are kept.
 const REFUSED_MAX: usize = 100;

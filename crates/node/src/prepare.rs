@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The oldest kernel on which the walls are known to stand: Debian 12's. Older ones lack parts of what is used
-/// (`mount_setattr`, resource counts per user namespace, `cgroup.kill`) or were never tried.
+/// (`mount_setattr`, resource counts per user namespace) or were never tried.
 pub const KERNEL_MIN: &str = "6.1";
 
 /// A plan, and where the files of its write zones go.

@@ -125,7 +125,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         required: policy.walls(),
         zones,
     };
-    let (walls, landlock) = (plan.walls, plan.landlock_abi);
+    let landlock = plan.landlock_abi;
     let rules = plan.seccomp.clone();
     let ids = CommandIds::of(&plan, user);
     // From here on signals are read, not taken: none may strike while a sandbox is half built.
@@ -149,7 +149,6 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
             return Err(error.into());
         }
     };
-    debug_assert_eq!(built.walls, walls, "a builder puts up the walls of its plan or none");
     let denials = Denials::new(built.denials, rules);
     let mut life = Life::new(id, Agent::over(agent), denials, signals, terminals);
     let begun = life.begin(recorded.split().1, ids, built.terminal);
@@ -182,7 +181,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         bytes_max,
     };
     let reader = namespace.as_ref().map_or(Reader::Caller, Reader::Namespace);
-    let outcome = finished.record(&mut ledger, &built.zones, &reader, walls, landlock);
+    let outcome = finished.record(&mut ledger, &built.zones, &reader, built.walls, landlock);
     remains.gone();
     outcome
 }
