@@ -1,0 +1,37 @@
+//! Links `casemate` statically: its start is on the way of every command that it runs, and with the dynamic linker it
+//! takes half as long again.
+//!
+//! `-C target-feature=+crt-static` is meant for this, but it cannot be said of one program: without `--target` it holds
+//! for procedural macros too, which cannot be built so. Here it is said to the linker alone. Where that is asked for a
+//! shared library it finds a script of ours, which names the archives.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+const SHARED: [&str; 3] = ["libc.so", "libm.so", "libgcc_s.so"];
+const ARCHIVES: [&str; 4] = ["libc.a", "libm.a", "libgcc.a", "libgcc_eh.a"];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // Flags that say how to link have the last word. Some distributions keep the archives in a package of their own.
+    let said = std::env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("crt-static"));
+    let gnu = std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu");
+    if said || !gnu || !ARCHIVES.iter().all(|archive| linker_has(archive)) {
+        return;
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let script = format!("GROUP({})\n", ARCHIVES.map(|archive| format!("-l:{archive}")).join(" "));
+    for shared in SHARED {
+        std::fs::write(out.join(shared), &script).expect("OUT_DIR can be written");
+    }
+    println!("cargo::rustc-link-arg-bin=casemate=-L{}", out.display());
+    println!("cargo::rustc-link-arg-bin=casemate=-static-pie");
+}
+
+/// Of a file that it does not find, a compiler driver repeats the name.
+fn linker_has(file: &str) -> bool {
+    let linker = std::env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
+    #[allow(clippy::disallowed_methods, reason = "a build script asks the linker")]
+    let answer = Command::new(linker).arg(format!("-print-file-name={file}")).output();
+    answer.is_ok_and(|answer| answer.stdout.starts_with(b"/"))
+}
