@@ -19,7 +19,11 @@ pub(crate) struct Tail {
     len: u64,
     header: Header,
     leaves: Vec<Hash>,
+    /// Over all that is before the tail, and as many of its leaves as [`Tail::grow`] has seen.
+    tree: Frontier,
     newest: Option<Checkpoint>,
+    /// What was read while bodies were taken for granted, up to `len`.
+    unchecked: Vec<u8>,
 }
 
 /// What is taken for granted when a tail is read.
@@ -34,7 +38,7 @@ pub(crate) enum Trust {
 impl Tail {
     /// Reads the tail. What a crash cut short at its end is left out, and trimmed by the next writer.
     ///
-    /// With [`Trust::Sealed`] the bodies of sealed records are not compared with their hashes.
+    /// With [`Trust::Sealed`] the bodies of sealed records are not compared with their hashes before [`Tail::check`].
     pub(crate) fn load(state: &State, trust: Trust) -> Result<Tail, Error> {
         // The head first: the log is never behind a head that was read before it.
         let head = match head::read(state)? {
@@ -51,13 +55,37 @@ impl Tail {
             [] => None,
             note => Some(checkpoint(note).ok_or_else(|| state.damaged(TAIL, 0, "not a checkpoint"))?),
         };
-        let mut tail = Tail { file, inode, len: len as u64, header, leaves: Vec::new(), newest };
+        let tree = Frontier::new(header.first, header.frontier.clone());
+        let (leaves, unchecked) = (Vec::new(), Vec::new());
+        let mut tail = Tail { file, inode, len: len as u64, header, leaves, tree, newest, unchecked };
         let trusted = if trust == Trust::Sealed { head } else { 0 };
         tail.take(state, &bytes[len..], trusted)?;
+        if trust == Trust::Sealed {
+            tail.unchecked = bytes;
+            tail.unchecked.truncate(tail.len as usize);
+        }
         match tail.size() < head {
             true => Err(Error::Truncated { path: state.path("log"), records: tail.size(), sealed: head }),
             false => Ok(tail),
         }
+    }
+
+    /// Compares with their hashes what was taken for granted when the tail was read: the bytes that were read then are
+    /// what the log is continued from.
+    pub(crate) fn check(&mut self, state: &State) -> Result<(), Error> {
+        let bytes = std::mem::take(&mut self.unchecked);
+        let mut at = self.header.encode().len();
+        while at < bytes.len() {
+            match frame::next(&bytes[at..], Check::Body) {
+                Next::Frame(frame) => at += frame.len(),
+                Next::Damaged(what) => return Err(state.damaged(TAIL, at as u64, what)),
+                // Its layout was whole.
+                Next::End | Next::Torn => {
+                    return Err(state.damaged(TAIL, at as u64, "the frame does not match its hash"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes in what other writers did since, and trims what a crashed one left half written. Call it under
@@ -125,11 +153,16 @@ impl Tail {
         self.newest.as_ref()
     }
 
+    /// Lets the tree grow to the last record, which [`Tail::root`] would do otherwise.
+    pub(crate) fn grow(&mut self) {
+        let grown = (self.tree.size() - self.header.first) as usize;
+        self.tree.extend(self.leaves[grown..].iter().copied());
+    }
+
     /// The root of the tree over all records.
-    pub(crate) fn root(&self) -> Hash {
-        let mut tree = Frontier::new(self.header.first, self.header.frontier.clone());
-        tree.extend(self.leaves.iter().copied());
-        tree.root()
+    pub(crate) fn root(&mut self) -> Hash {
+        self.grow();
+        self.tree.root()
     }
 
     /// All bytes that are known to be whole.
@@ -145,24 +178,25 @@ impl Tail {
 
     fn take(&mut self, state: &State, bytes: &[u8], trusted: u64) -> Result<(), Error> {
         let mut rest = bytes;
+        let mut newest = None;
         loop {
             let check = if self.size() < trusted { Check::Layout } else { Check::Body };
             let frame = match frame::next(rest, check) {
                 Next::Frame(frame) => frame,
-                Next::End | Next::Torn => return Ok(()),
+                Next::End | Next::Torn => break,
                 Next::Damaged(what) => return Err(state.damaged(TAIL, self.len, what)),
             };
             match frame.kind {
                 Kind::Entry => self.leaves.push(frame.hash),
-                Kind::Checkpoint => {
-                    let newest = checkpoint(frame.body);
-                    self.newest =
-                        Some(newest.ok_or_else(|| state.damaged(TAIL, self.len, "not a checkpoint"))?);
-                }
+                Kind::Checkpoint => newest = Some((frame.body, self.len)),
             }
             self.len += frame.len() as u64;
             rest = &rest[frame.len()..];
         }
+        if let Some((note, at)) = newest {
+            self.newest = Some(checkpoint(note).ok_or_else(|| state.damaged(TAIL, at, "not a checkpoint"))?);
+        }
+        Ok(())
     }
 }
 

@@ -27,6 +27,11 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// How many leaves it has.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The subtrees.
     pub(crate) fn subtrees(&self) -> &[Hash] {
         &self.subtrees

@@ -73,8 +73,9 @@ impl Append for Writer {
         }
         let _lock = self.state.lock()?;
         if first {
-            // Opening is on the way of a caller who waits; this is where nobody does.
-            self.tail = Tail::load(&self.state, Trust::Nothing)?;
+            // Opening is on the way of a caller who waits, and so is sealing; this is where nobody does.
+            self.tail.check(&self.state)?;
+            self.tail.grow();
         }
         self.prepare()?;
         let at = self.clock.now();

@@ -261,3 +261,19 @@ fn a_saved_checkpoint_of_another_log_is_refused() {
     assert_eq!(found[0].flaw, Flaw::Signature);
     assert_eq!(verify(state.path(), Some("not a note")).unwrap().problems[0].flaw, Flaw::NotACheckpoint);
 }
+
+#[test]
+fn a_log_with_a_sealed_record_that_was_changed_is_not_continued() {
+    // In the body of the second record: a flip, and zeros as a crash leaves them at the end of a file.
+    for damage in [&b"X"[..], &[0; 40]] {
+        let state = sealed(5);
+        let file = state.path().join("log/tail");
+        let mut bytes = fs::read(&file).unwrap();
+        let second = bytes.windows(7).position(|window| window == b"\"seq\":1").unwrap();
+        bytes[second..][..damage.len()].copy_from_slice(damage);
+        fs::write(&file, bytes).unwrap();
+        let mut ledger = open(state.path());
+        let refused = ledger.record(crate::log::Commands(vec![1])).unwrap_err().to_string();
+        assert!(refused.contains("is damaged at byte"), "{refused}");
+    }
+}
