@@ -12,7 +12,9 @@ pub(crate) struct Args {
     pub command: Command,
 }
 
+// Deferred: a start of a sandbox does not wait for the words of the other commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Run a command in a sandbox of its own.
     Run(Run),
