@@ -6,6 +6,7 @@ use crate::seccomp;
 use model::{Limits, SandboxId, Wall, Walls};
 use rustix::fd::OwnedFd;
 use rustix::process::Resource;
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// One sandbox, ready to be built.
@@ -46,7 +47,7 @@ pub struct Plan {
     /// Capabilities that the agent keeps, to run commands as any user of the sandbox. None where there is one user.
     pub agent_capabilities: u64,
     /// The system calls.
-    pub seccomp: Vec<seccomp::Rule>,
+    pub seccomp: Cow<'static, [seccomp::Rule]>,
     /// The Landlock ABI of the domain that is entered; 0 where there is none.
     pub landlock_abi: u32,
     /// From here on no descriptor survives into the sandbox. 0-2 are /dev/null, 3 the control socket, 4 the terminal.
@@ -200,7 +201,7 @@ impl Plan {
             ],
             rlimits: rlimits(&limits, cgroup.is_some()),
             agent_capabilities: if ids.own_block() { capability::AGENT } else { 0 },
-            seccomp: seccomp::X86_64.to_vec(),
+            seccomp: seccomp::X86_64.into(),
             landlock_abi,
             first_closed: 5,
             ids,

@@ -6,6 +6,7 @@ use jail::sys::seccomp::{receive, refuse};
 use ledger::Ledger;
 use model::{Decision, Event, SandboxId};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// So many different denials of one sandbox get a record of their own; all are counted.
@@ -15,13 +16,13 @@ const RECORDED_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Denials {
     listener: Option<OwnedFd>,
-    rules: Vec<Rule>,
+    rules: Cow<'static, [Rule]>,
     recorded: HashSet<(String, String)>,
     count: u64,
 }
 
 impl Denials {
-    pub(crate) fn new(listener: Option<OwnedFd>, rules: Vec<Rule>) -> Denials {
+    pub(crate) fn new(listener: Option<OwnedFd>, rules: Cow<'static, [Rule]>) -> Denials {
         Denials { listener, rules, recorded: HashSet::new(), count: 0 }
     }
 

@@ -25,13 +25,13 @@ fn apply(name: &str, plan: &mut Plan) -> Option<()> {
         return Some(());
     }
     if let Some(call) = name.strip_prefix("allow:") {
-        plan.seccomp.iter_mut().find(|rule| rule.name == call)?.action = Action::Allow;
+        plan.seccomp.to_mut().iter_mut().find(|rule| rule.name == call)?.action = Action::Allow;
         return Some(());
     }
     match name {
         "allow-an-unlisted-call" => {
             let number = libc::SYS_ustat as u32;
-            plan.seccomp.push(Rule { number, name: "ustat", action: Action::Allow });
+            plan.seccomp.to_mut().push(Rule { number, name: "ustat", action: Action::Allow });
         }
         // A filter needs one or the other: without the first the second must stay.
         "new-privileges" => {

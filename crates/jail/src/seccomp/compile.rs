@@ -28,14 +28,15 @@ const UNLISTED: Action = Action::Refuse(libc::ENOSYS);
 
 /// Makes the program: foreign ABI ends the process, otherwise the table decides, otherwise `ENOSYS`.
 pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
-    let mut program = vec![
+    let mut program = Vec::with_capacity(rules.len());
+    program.extend([
         op(LD_ABS, ARCH),
         branch(JUMP_IF_EQUAL, AUDIT_ARCH_X86_64, 1, 0),
         op(RET, libc::SECCOMP_RET_KILL_PROCESS),
         op(LD_ABS, NUMBER),
         branch(JUMP_IF_AT_LEAST, X32_BIT, 0, 1),
         op(RET, libc::SECCOMP_RET_KILL_PROCESS),
-    ];
+    ]);
     tree(&ranges(rules), &mut program);
     program
 }
@@ -74,12 +75,17 @@ fn tree(ranges: &[Range], program: &mut Vec<Instruction>) {
         [one] => leaf(one.action, program),
         many => {
             let (low, high) = many.split_at(many.len() / 2);
-            let mut low_code = Vec::new();
-            tree(low, &mut low_code);
+            let here = program.len();
+            program.push(op(JUMP, 0));
+            tree(low, program);
+            let over = program.len() - here - 1;
             // A conditional jump reaches 255 instructions, an unconditional one reaches them all.
-            program.push(branch(JUMP_IF_AT_LEAST, high[0].first, 0, 1));
-            program.push(op(JUMP, low_code.len() as u32));
-            program.append(&mut low_code);
+            if let Ok(over) = u8::try_from(over) {
+                program[here] = branch(JUMP_IF_AT_LEAST, high[0].first, over, 0);
+            } else {
+                program[here] = branch(JUMP_IF_AT_LEAST, high[0].first, 0, 1);
+                program.insert(here + 1, op(JUMP, over as u32));
+            }
             tree(high, program);
         }
     }
@@ -209,6 +215,22 @@ mod tests {
     fn no_path_through_the_tree_is_long() {
         let program = compile(X86_64);
         assert!(program.len() < 1000, "{} instructions", program.len());
+    }
+
+    #[test]
+    fn a_jump_over_more_than_a_conditional_one_reaches_is_right() {
+        let many: Vec<Rule> = (0..1200)
+            .map(|number| Rule {
+                number: 2 * number,
+                name: "many",
+                action: Action::Refuse(number as i32 + 1),
+            })
+            .collect();
+        let program = compile(&many);
+        for number in 0..2500 {
+            let got = run(&program, AUDIT_ARCH_X86_64, number, [0; 6]);
+            assert_eq!(got, expected(&many, number, [0; 6]), "call {number}");
+        }
     }
 
     proptest! {
