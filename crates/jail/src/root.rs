@@ -1,7 +1,7 @@
 //! The sandbox's root directory: one tmpfs that holds all it can write, and copies of host mounts beneath it.
 //!
-//! Inside the tmpfs, `root/` becomes `/`; beside it lie the directories that are bound to the writable places, and
-//! an empty file and directory that mask what must not be read. What is beside `root/` has no path inside.
+//! Inside the tmpfs, `root/` becomes `/`; beside it lie the directories that are bound to the writable places, and in
+//! `mask/` an empty file and an empty directory, for what must not be read. What is beside `root/` has no path inside.
 
 use crate::error::{Error, For, Result};
 use crate::ids::{Ids, USER};
@@ -133,11 +133,10 @@ impl Root {
         };
         let mut new = Root { root: disk.try_clone().wall(Wall::OwnRoot, || "dup".to_owned())?, disk, user };
         new.directory(new.disk.as_fd(), Path::new("root"), 0o755)?;
-        new.file(new.disk.as_fd(), Path::new("masked-file"), b"", 0o000)?;
-        new.directory(new.disk.as_fd(), Path::new("masked-directory"), 0o000)?;
-        for (name, attributes) in
-            [("root", NO_SUID | NO_DEV), ("masked-file", SEALED), ("masked-directory", SEALED)]
-        {
+        new.directory(new.disk.as_fd(), Path::new("mask"), 0o700)?;
+        new.file(new.disk.as_fd(), Path::new("mask/file"), b"", 0o000)?;
+        new.directory(new.disk.as_fd(), Path::new("mask/directory"), 0o000)?;
+        for (name, attributes) in [("root", NO_SUID | NO_DEV), ("mask", SEALED)] {
             let mount = mounts::copy(new.disk.as_fd(), Path::new(name), attributes, Wall::OwnRoot)?;
             mounts::place(mount.as_fd(), new.disk.as_fd(), Path::new(name), Wall::OwnRoot)?;
             if name == "root" {
@@ -159,9 +158,10 @@ impl Root {
         }
         for (path, target) in &host.links {
             let path = inner(path);
-            self.parents(path)?;
-            rustix::fs::symlinkat(target, &self.root, path)
-                .wall(Wall::OwnRoot, || format!("symlink({target:?}, {path:?})"))?;
+            self.make(path, || {
+                rustix::fs::symlinkat(target, &self.root, path)
+                    .wall(Wall::OwnRoot, || format!("symlink({target:?}, {path:?})"))
+            })?;
         }
         for (path, kind, mount) in &host.mounts {
             self.attach(mount.as_fd(), path, *kind, Wall::ReadOnlySystem)?;
@@ -174,7 +174,9 @@ impl Root {
             ("/dev/shm", "shm", 0o1777, false),
             ("/home/user", "home", 0o750, true),
         ] {
-            self.writable(Path::new(path), name, mode, user)?;
+            self.beside(name, mode, user)?;
+            self.place_for(Path::new(path), FileType::Directory)?;
+            self.bind(name, inner(Path::new(path)), Wall::OwnRoot)?;
         }
         Ok((self.zones(plan, host.zones)?, knobs))
     }
@@ -191,8 +193,11 @@ impl Root {
                         self.pane(mount.as_fd(), &zone.at, &name)?;
                     }
                 }
-                ZoneKind::Scratch => drop(self.writable(&zone.at, &name, 0o755, true)?),
-                ZoneKind::Write => out.push(self.writable(&zone.at, &name, 0o755, true)?),
+                ZoneKind::Scratch => self.writable(&zone.at, &name)?,
+                ZoneKind::Write => {
+                    self.writable(&zone.at, &name)?;
+                    out.push(self.open(&name)?);
+                }
             }
         }
         Ok(out)
@@ -206,7 +211,7 @@ impl Root {
         self.directory(self.disk.as_fd(), Path::new(name), 0o755)?;
         mounts::place(mount, self.disk.as_fd(), Path::new(name), wall)?;
         // One layer alone is not accepted; the other is empty. The working directory is the disk.
-        let options = [("lowerdir", format!("{name}:masked-directory"))];
+        let options = [("lowerdir", format!("{name}:mask/directory"))];
         let pane = mounts::new("overlay", &options, READ_ONLY | NO_SUID | NO_DEV, wall)?;
         self.attach(pane.as_fd(), at, FileType::Directory, wall)
     }
@@ -223,14 +228,14 @@ impl Root {
             rustix::fs::symlinkat(target, &self.root, name)
                 .wall(Wall::MinimalDev, || format!("symlink({target:?}, {name:?})"))?;
         }
-        let options =
-            [("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned()), ("max", "64".to_owned())];
-        let pts = mounts::new("devpts", &options, NO_SUID | NO_EXEC, Wall::MinimalDev)?;
-        self.attach(pts.as_fd(), Path::new("/dev/pts"), FileType::Directory, Wall::MinimalDev)
+        self.place_for(Path::new("/dev/pts"), FileType::Directory)?;
+        let flags = rustix::mount::MountFlags::NOSUID | rustix::mount::MountFlags::NOEXEC;
+        rustix::mount::mount("devpts", "root/dev/pts", "devpts", flags, c"ptmxmode=0666,mode=0620,max=64")
+            .wall(Wall::MinimalDev, || "mount(\"devpts\", \"root/dev/pts\")".to_owned())
     }
 
     /// A /proc of this pid namespace. What is not known to be harmless is covered, so that an entry that a newer
-    /// kernel brings is covered too. Entries that only the host's root may read stay: nobody inside is that.
+    /// kernel brings is covered too; also what only the host's root may read, which costs less than to ask.
     /// Gives the directory of the knobs that bound kernel objects.
     fn proc(&self, plan: &Plan) -> Result<OwnedFd> {
         let wall = Wall::PrivateProc;
@@ -257,14 +262,15 @@ impl Root {
             if of_a_process || name.starts_with('.') || plan.proc_kept.contains(&name) {
                 continue;
             }
-            let path = Path::new(name);
-            match mounts::kind(proc.as_fd(), path) {
-                Some((FileType::Directory, _)) => {
-                    self.bind("masked-directory", &Path::new("proc").join(path), wall)?
-                }
-                Some((FileType::Symlink, _)) | None => {}
-                Some((_, stat)) if stat.st_mode & 0o077 == 0 => {}
-                Some(_) => self.bind("masked-file", &Path::new("proc").join(path), wall)?,
+            let mask = match entry.file_type() {
+                FileType::Directory => "mask/directory",
+                FileType::Symlink => continue,
+                _ => "mask/file",
+            };
+            match self.bind(mask, &Path::new("proc").join(name), wall) {
+                // It went with the part of the kernel that it belonged to.
+                Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+                done => done?,
             }
         }
         Ok(knobs)
@@ -278,28 +284,25 @@ impl Root {
             .wall(wall, || format!("mount({name:?}, {target:?}, MS_BIND)"))
     }
 
-    /// A directory of the tmpfs, bound to a place; gives the directory itself.
-    fn writable(&self, at: &Path, name: &str, mode: u32, user: bool) -> Result<OwnedFd> {
+    /// A directory of the tmpfs, beside the root.
+    fn beside(&self, name: &str, mode: u32, user: bool) -> Result<()> {
         self.directory(self.disk.as_fd(), Path::new(name), mode)?;
-        if let (true, Some((uid, gid))) = (user, self.user) {
-            rustix::fs::chownat(
-                &self.disk,
-                name,
-                Some(uid),
-                Some(gid),
-                rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-            )
-            .wall(Wall::OwnRoot, || format!("chown({name:?}, {USER})"))?;
-        }
+        let (true, Some((uid, gid))) = (user, self.user) else { return Ok(()) };
+        rustix::fs::chownat(&self.disk, name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .wall(Wall::OwnRoot, || format!("chown({name:?}, {USER})"))
+    }
+
+    /// One that shows at a place that the policy names; so no link is followed there.
+    fn writable(&self, at: &Path, name: &str) -> Result<()> {
+        self.beside(name, 0o755, true)?;
         let mount = mounts::copy(self.disk.as_fd(), Path::new(name), NO_SUID | NO_DEV, Wall::OwnRoot)?;
-        self.attach(mount.as_fd(), at, FileType::Directory, Wall::OwnRoot)?;
-        rustix::fs::openat(
-            &self.disk,
-            name,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .wall(Wall::OwnRoot, || format!("open({name:?})"))
+        self.attach(mount.as_fd(), at, FileType::Directory, Wall::OwnRoot)
+    }
+
+    fn open(&self, name: &str) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.disk, name, flags, Mode::empty())
+            .wall(Wall::OwnRoot, || format!("open({name:?})"))
     }
 
     /// Makes the place for a mount and puts it there.
@@ -311,12 +314,24 @@ impl Root {
     /// Makes what a mount is put on: a directory, or an empty file, and what leads there.
     fn place_for(&self, at: &Path, kind: FileType) -> Result<()> {
         let path = inner(at);
-        self.parents(path)?;
-        if kind == FileType::Directory {
-            return self.directory_if_missing(path);
+        self.make(path, || {
+            if kind == FileType::Directory {
+                return self.directory_if_missing(path);
+            }
+            rustix::fs::mknodat(&self.root, path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
+                .wall(Wall::OwnRoot, || format!("mknod({path:?}, S_IFREG)"))
+        })
+    }
+
+    /// Makes something, and what leads there if that is missing.
+    fn make(&self, path: &Path, once: impl Fn() -> Result<()>) -> Result<()> {
+        match once() {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
+                self.parents(path)?;
+                once()
+            }
+            made => made,
         }
-        rustix::fs::mknodat(&self.root, path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
-            .wall(Wall::OwnRoot, || format!("mknod({path:?}, S_IFREG)"))
     }
 
     fn parents(&self, path: &Path) -> Result<()> {

@@ -281,6 +281,9 @@ fn open_terminal(plan: &Plan) -> Result<(OwnedFd, OwnedFd)> {
 
 /// The same file at a number that is nobody's place.
 fn above(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() >= 10 {
+        return Ok(fd);
+    }
     rustix::io::fcntl_dupfd_cloexec(&fd, 10).wall(Wall::OwnRoot, || "fcntl(F_DUPFD_CLOEXEC, 10)".to_owned())
 }
 
