@@ -54,6 +54,7 @@ pub(crate) struct Rooted<'a> {
     plan: &'a Plan,
     hands: Hands,
     disk: OwnedFd,
+    filter: Option<Vec<sys::seccomp::Instruction>>,
     zones: Vec<OwnedFd>,
     terminal: Option<(OwnedFd, OwnedFd)>,
 }
@@ -115,6 +116,9 @@ impl<'a> Apart<'a> {
         let Apart { plan, hands, host, network } = self;
         let root = Root::new(plan)?;
         let (zones, knobs) = root.furnish(plan, host)?;
+        // Whatever does not need the network comes before the wait for it.
+        let disk = root.enter(plan)?;
+        let filter = plan.walls.has(Wall::Seccomp).then(|| seccomp::compile(&plan.seccomp));
         if let Some(network) = network {
             sys::enter_network_namespace(network.join())
                 .wall(Wall::NetworkNamespace, || "unshare(NEWNET), bring lo up, setns(NEWNET)".to_owned())?;
@@ -133,18 +137,17 @@ impl<'a> Apart<'a> {
         if let (Some(knobs), true) = (knobs, plan.walls.has(Wall::NamespaceLimits)) {
             bound_objects(&knobs, &plan.user_max)?;
         }
-        let disk = root.enter(plan)?;
         let terminal = match plan.terminal {
             Terminal::No => None,
             Terminal::Yes => Some(open_terminal(plan)?),
         };
-        Ok(Rooted { plan, hands, disk, zones, terminal })
+        Ok(Rooted { plan, hands, disk, filter, zones, terminal })
     }
 }
 
 impl Rooted<'_> {
     fn sealed(self) -> Result<Sealed> {
-        let Rooted { plan, hands, disk, zones, terminal } = self;
+        let Rooted { plan, hands, disk, filter, zones, terminal } = self;
         if plan.walls.has(Wall::OwnSession) {
             rustix::process::setsid().wall(Wall::OwnSession, || "setsid()".to_owned())?;
         }
@@ -189,15 +192,11 @@ impl Rooted<'_> {
         if let Some(domain) = domain {
             domain.enter()?;
         }
-        let listener = if plan.walls.has(Wall::Seccomp) {
-            let program = seccomp::compile(&plan.seccomp);
-            Some(
-                sys::seccomp::install(&program)
-                    .wall(Wall::Seccomp, || format!("seccomp({} instructions)", program.len()))?,
-            )
-        } else {
-            None
+        let install = |filter: &Vec<_>| {
+            sys::seccomp::install(filter)
+                .wall(Wall::Seccomp, || format!("seccomp({} instructions)", filter.len()))
         };
+        let listener = filter.as_ref().map(install).transpose()?;
         report::send(hands.report.as_fd(), plan, &disk, listener.as_ref(), master.as_ref(), &zones)
             .wall(Wall::OwnRoot, || "sendmsg(report)".to_owned())?;
         Ok(Sealed { hands })

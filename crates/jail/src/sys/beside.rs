@@ -94,20 +94,24 @@ impl Beside {
     }
 }
 
+/// Of `linux/sockios.h`: the network namespace of a socket.
+const SIOCGSKNS: libc::Ioctl = 0x894c;
+
 /// A network namespace with nothing but its loopback, up; for [`beside`]. Gives its descriptor, or a negative errno.
 pub fn network_namespace() -> i32 {
     let made = || -> Result<i32, rustix::io::Errno> {
-        use rustix::fs::{Mode, OFlags};
         use rustix::net::{AddressFamily, SocketFlags, SocketType};
         // SAFETY: this flag shares neither memory nor descriptors with anyone.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET)? };
         let socket =
             rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        loopback_up(socket.as_fd())
-            .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::open(c"/proc/thread-self/ns/net", flags, Mode::empty())?;
-        Ok(rustix::fd::IntoRawFd::into_raw_fd(namespace))
+        let errno = |error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+        loopback_up(socket.as_fd()).map_err(errno)?;
+        // Asked of the socket rather than of /proc: a path depends on the root, which changes meanwhile.
+        // SAFETY: this request takes a socket and nothing else. It gives a new descriptor, closed on exec.
+        let namespace = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
+        super::check(namespace.into()).map_err(errno)?;
+        Ok(namespace)
     };
     made().unwrap_or_else(|errno| -errno.raw_os_error())
 }
