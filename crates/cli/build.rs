@@ -26,6 +26,8 @@ fn main() {
     }
     println!("cargo::rustc-link-arg-bin=casemate=-L{}", out.display());
     println!("cargo::rustc-link-arg-bin=casemate=-static-pie");
+    // Each page of relocations is one that every start reads and copies: packed they take a tenth.
+    println!("cargo::rustc-link-arg-bin=casemate=-Wl,-z,pack-relative-relocs");
 }
 
 /// Of a file that it does not find, a compiler driver repeats the name.

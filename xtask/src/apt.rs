@@ -20,18 +20,27 @@ pub(crate) fn programs(wanted: &[(&str, &str)]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    install(&missing)
+}
+
+/// Installs packages.
+///
+/// # Errors
+///
+/// Names the command to run as root when we are not root.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!(
             "something is missing here; as root: apt-get install --no-install-recommends {}",
-            missing.join(" ")
+            packages.join(" ")
         );
     }
-    println!("installing {}", missing.join(" "));
+    println!("installing {}", packages.join(" "));
     let install = || {
         check(
             program("apt-get")
                 .args(["install", "--yes", "--quiet=2", "--no-install-recommends"])
-                .args(&missing)
+                .args(packages)
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )
     };

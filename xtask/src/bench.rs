@@ -72,7 +72,7 @@ pub(crate) fn start(words: &Start) -> Result<()> {
         Rival::Casemate { binary: place::casemate()?, state: scratch.path().join("state") },
         Rival::Bwrap,
         Rival::Runc { bundle, root: scratch.path().join("runc"), started: 0 },
-        Rival::Floor { binary: floor(words)? },
+        Rival::Floor { binary: words.floor.clone().map_or_else(floor, Ok)? },
         Rival::Bare,
     ];
     for rival in &mut rivals {
@@ -101,10 +101,8 @@ pub(crate) fn start(words: &Start) -> Result<()> {
     verdict(&modes, words.gate)
 }
 
-fn floor(words: &Start) -> Result<PathBuf> {
-    if let Some(file) = &words.floor {
-        return Ok(file.clone());
-    }
+/// Builds the floor program.
+pub(crate) fn floor() -> Result<PathBuf> {
     if !place::root().join("crates/jail/examples/floor.rs").is_file() {
         bail!(
             "there is no floor program: crates/jail/examples/floor.rs is missing (`--floor FILE` names another)"

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: Casemate's main job, three times, with the results checked.
+//! `cargo xtask demo`: Casemate's main job, three times, and an agent's day over the API, with the results checked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::audit::{Audit, sandboxes};
 use crate::leftovers::{adopt_orphans, wait_gone};
 use crate::program::{program, read};
-use crate::{apt, expected, place};
+use crate::serve::{Server, Stopped};
+use crate::{apt, expected, place, sdks};
 
 const CLEAN_WITHIN: Duration = Duration::from_secs(2);
 /// What `misbehave.py` tries, whatever becomes of it.
@@ -35,8 +36,9 @@ pub(crate) fn run() -> Result<()> {
     demo.analyst()?;
     demo.build()?;
     demo.misbehave()?;
+    let served = demo.agent()?;
     demo.record()?;
-    demo.clean()
+    demo.clean(&served)
 }
 
 impl Demo {
@@ -105,6 +107,31 @@ impl Demo {
         Ok(())
     }
 
+    /// A program that uses E2B's SDK does its everyday work against a server of ours.
+    fn agent(&self) -> Result<Stopped> {
+        title("4. An agent's everyday work, with the official E2B SDK against `casemate serve`");
+        let sdks = sdks::ready()?;
+        let server = Server::start(&self.audit.casemate, &self.scratch.path().join("server"), None)?;
+        let orders = self.files.join("analyst/data/orders-2026-01.csv");
+        let totals = self.scratch.path().join("totals.csv");
+        let mut command = program(&sdks.python);
+        command.arg(self.files.join("e2b/agent.py")).arg(&orders).arg(&totals);
+        command.env("E2B_API_URL", &server.url).env("E2B_SANDBOX_URL", &server.url);
+        command.env("E2B_API_KEY", &server.key).env("NO_PROXY", "127.0.0.1");
+        show(&read(&mut command)?);
+
+        let totals = fs::read_to_string(totals).context("no totals were downloaded")?;
+        show(&totals);
+        let wanted = expected::totals(&orders)?;
+        ensure!(totals == wanted, "the totals that came back are wrong; expected:\n{wanted}");
+        ok("the totals came back, and are what we computed ourselves");
+        let stopped = server.stop()?;
+        ensure!(stopped.started == 1, "1 sandbox was made, {} are on the record", stopped.started);
+        show(&stopped.verified);
+        ok("the server's record verifies");
+        Ok(stopped)
+    }
+
     /// What was denied, by which rule, and that the record holds.
     fn record(&self) -> Result<()> {
         title("What was denied or limited, and by which rule");
@@ -129,8 +156,9 @@ impl Demo {
         Ok(())
     }
 
-    fn clean(self) -> Result<()> {
+    fn clean(self, served: &Stopped) -> Result<()> {
         title("What is left behind");
+        served.wait_gone()?;
         let ids = sandboxes(&self.audit.records()?);
         wait_gone(&self.audit.state, &ids, CLEAN_WITHIN)?;
         let path = self.scratch.path().to_path_buf();

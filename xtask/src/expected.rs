@@ -1,4 +1,4 @@
-//! The report that `demo/analyst/report.py` should write, computed apart from it.
+//! What the demonstration's programs should write, computed apart from them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -13,7 +13,7 @@ struct Region {
     refunded_cents: i64,
 }
 
-/// The text of `report.csv` for the CSV files of a directory.
+/// What `demo/analyst/report.py` should write as `report.csv` for the CSV files of a directory.
 pub(crate) fn report(data: &Path) -> Result<String> {
     let mut region_of = HashMap::new();
     for [customer, _, region] in rows(&data.join("customers.csv"))? {
@@ -36,7 +36,6 @@ pub(crate) fn report(data: &Path) -> Result<String> {
         regions.entry(region.clone()).or_default().refunded_cents += cents(&amount)?;
     }
     let lines = regions.iter().map(|(name, sum)| {
-        let money = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
         let net = sum.revenue_cents - sum.refunded_cents;
         format!(
             "{name},{},{},{},{}\n",
@@ -47,6 +46,21 @@ pub(crate) fn report(data: &Path) -> Result<String> {
         )
     });
     Ok(std::iter::once("region,orders,revenue,refunded,net\n".to_owned()).chain(lines).collect())
+}
+
+/// What `demo/e2b/totals.py` should write as `totals.csv` for a file of orders.
+pub(crate) fn totals(orders: &Path) -> Result<String> {
+    let mut products: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for [_, _, _, product, quantity, price] in rows(orders)? {
+        let (units, revenue_cents) = products.entry(product).or_default();
+        let quantity: i64 = quantity.parse()?;
+        *units += quantity;
+        *revenue_cents += quantity * cents(&price)?;
+    }
+    let lines = products
+        .iter()
+        .map(|(product, (units, revenue_cents))| format!("{product},{units},{}\n", money(*revenue_cents)));
+    Ok(std::iter::once("product,units,revenue\n".to_owned()).chain(lines).collect())
 }
 
 /// The rows of a file. Only its last field may hold a comma.
@@ -62,4 +76,8 @@ fn rows<const FIELDS: usize>(file: &Path) -> Result<Vec<[String; FIELDS]>> {
 fn cents(money: &str) -> Result<i64> {
     let (whole, rest) = money.split_once('.').with_context(|| format!("not an amount: {money}"))?;
     Ok(whole.parse::<i64>()? * 100 + rest.parse::<i64>()?)
+}
+
+fn money(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
 }

@@ -5,15 +5,19 @@ mod audit;
 mod bench;
 mod cpio;
 mod demo;
+mod e2b;
 mod expected;
 mod faults;
 mod guest;
 mod layers;
 mod leftovers;
+mod load;
 mod place;
 mod program;
 mod qemu;
 mod rivals;
+mod sdks;
+mod serve;
 mod tally;
 mod test;
 mod uml;
@@ -23,6 +27,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+
+use crate::load::Load;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Builds, tests and measures Casemate")]
@@ -37,7 +43,9 @@ enum Task {
     Layers,
     /// Set up what the tests need and run them
     Test(test::Test),
-    /// Run the main job: three real jobs behind walls, on the record
+    /// Run the official E2B SDKs against `casemate serve`
+    E2b(e2b::E2b),
+    /// Run the main job: three real jobs behind walls and an agent's day over the API, on the record
     Demo,
     /// Break something on purpose
     #[command(subcommand)]
@@ -45,6 +53,9 @@ enum Task {
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
+    /// Wear something out
+    #[command(subcommand)]
+    Soak(Soak),
     /// Run a command under user-mode Linux: kernel 6.1, cgroup v2, no Landlock
     Uml(Guest),
     /// Run a command under Debian's stock kernel in QEMU: cgroup v2, Landlock
@@ -55,12 +66,26 @@ enum Task {
 enum Bench {
     /// How long `casemate run -- /bin/true` takes, beside bwrap, runc, a floor and a bare start
     Start(bench::Start),
+    /// How long create, exec and files take through the API, beside the kernel's own floor
+    Api(load::Words),
+    /// What an idle sandbox costs in memory
+    Density(load::Words),
+    /// How long `casemate stop --all` takes, with the server alive, stopped and dead
+    Stop(load::Words),
+}
+
+#[derive(Subcommand)]
+enum Soak {
+    /// Mixed work by many clients for a long time: no error, flat memory, nothing left
+    Server(load::Words),
 }
 
 #[derive(Subcommand)]
 enum Faults {
     /// SIGKILL to `casemate run` at random points: nothing stays, no record is lost
     Kill(faults::Kill),
+    /// SIGKILL to parts of the server at random points under load: what ought to live lives, no record is lost
+    Server(load::Words),
 }
 
 #[derive(Args)]
@@ -101,9 +126,15 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Layers => layers::check()?,
         Task::Test(words) => test::run(&words)?,
+        Task::E2b(words) => e2b::run(&words)?,
         Task::Demo => demo::run()?,
         Task::Faults(Faults::Kill(words)) => faults::command(&words)?,
+        Task::Faults(Faults::Server(words)) => load::command(Load::Faults, &words)?,
         Task::Bench(Bench::Start(words)) => bench::start(&words)?,
+        Task::Bench(Bench::Api(words)) => load::command(Load::Api, &words)?,
+        Task::Bench(Bench::Density(words)) => load::command(Load::Density, &words)?,
+        Task::Bench(Bench::Stop(words)) => load::command(Load::Stop, &words)?,
+        Task::Soak(Soak::Server(words)) => load::command(Load::Soak, &words)?,
         Task::Uml(guest) => return Ok(uml::run(&guest.command, &guest.env, guest.timeout())?.code()),
         Task::Qemu(guest) => return Ok(qemu::run(&guest.command, &guest.env, guest.timeout())?.code()),
     }

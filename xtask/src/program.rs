@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::place;
 
 /// A program to start. Everything xtask runs is made here.
 pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
@@ -49,6 +52,26 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
         bail!("{} ended with {}\n{}", shown(command), output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs to the end, shows what it writes as it comes, and returns that too.
+pub(crate) fn relayed(command: &Command) -> Result<(bool, String)> {
+    let mut shell = program("/bin/sh");
+    // One pipe keeps the order of both streams.
+    shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(command.get_current_dir().unwrap_or(&place::root())).stdout(Stdio::piped());
+    let mut child = shell.spawn()?;
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stdout.take().context("no pipe")?);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        print!("{text}");
+        log.push_str(&text);
+        line.clear();
+    }
+    Ok((child.wait()?.success(), log))
 }
 
 /// Waits until it ends. `None`: the time is over and it still runs.

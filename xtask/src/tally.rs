@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use anyhow::Result;
+
+/// What the tests of the SDKs say of a long test that was not asked for.
+const LEFT_FOR_ALL: &str = "left for --all";
+
 /// What came of one part of the tests.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Tally {
@@ -43,6 +48,42 @@ impl Tally {
         tally
     }
 
+    /// Reads a report in JUnit's format. What is marked as left for all is long; anything else that was skipped could
+    /// not be run here.
+    pub(crate) fn of_junit(part: &str, report: &str) -> Self {
+        let mut tally = Self { part: part.to_owned(), ..Self::default() };
+        // In text and attributes `<` is escaped, so every tag is one.
+        for case in report.split("<testcase").skip(1) {
+            let case = case.split("</testcase>").next().unwrap_or(case);
+            if case.contains("<failure") || case.contains("<error") {
+                tally.failed += 1;
+            } else if let Some((head, skipped)) = case.split_once("<skipped") {
+                if skipped.contains(LEFT_FOR_ALL) {
+                    tally.left_for_all += 1;
+                } else {
+                    let why = attribute(skipped, "message").unwrap_or("no reason given");
+                    tally.not_run.push(format!("{}: {why}", attribute(head, "name").unwrap_or("a test")));
+                }
+            } else {
+                tally.passed += 1;
+            }
+        }
+        if tally.passed + tally.failed == 0 {
+            tally.broken = Some("it ran no test".to_owned());
+        }
+        tally
+    }
+
+    /// A part that could not be run to its end is one that failed.
+    pub(crate) fn of(part: &str, result: Result<Self>) -> Self {
+        match result {
+            Ok(tally) => Self { part: part.to_owned(), ..tally },
+            Err(error) => {
+                Self { part: part.to_owned(), broken: Some(format!("{error:#}")), ..Self::default() }
+            }
+        }
+    }
+
     pub(crate) fn good(&self) -> bool {
         self.failed == 0 && self.broken.is_none()
     }
@@ -64,6 +105,12 @@ fn before(text: &str, word: &str) -> u32 {
         .next()
         .and_then(|digits| digits.parse().ok())
         .unwrap_or(0)
+}
+
+/// The value of the first attribute of this name.
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let (_, value) = tag.split_once(&format!(" {name}=\""))?;
+    value.split('"').next()
 }
 
 /// Shows all parts and what was not run. Returns whether all is good.
@@ -112,6 +159,31 @@ mod tests {
     #[test]
     fn a_run_without_a_summary_is_no_success() {
         assert!(!Tally::of_nextest("p", "error: could not compile").good());
+    }
+
+    #[test]
+    fn a_report_is_counted_by_its_cases() {
+        let report = r#"<testsuites><testsuite name="pytest" tests="6">
+            <testcase classname="a" name="good" time="0.1" />
+            <testcase classname="a" name="bad"><failure message="&lt;testcase"> x </failure></testcase>
+            <testcase classname="a" name="broken"><error message="y">z</error></testcase>
+            <testcase classname="a" name="long"><skipped type="pytest.skip" message="left for --all">f.py</skipped></testcase>
+            <testcase name="other"><skipped type="skipped" message="no such kernel"/></testcase>
+            </testsuite></testsuites>"#;
+        let wanted = Tally {
+            part: "p".into(),
+            passed: 1,
+            failed: 2,
+            left_for_all: 1,
+            not_run: vec!["other: no such kernel".into()],
+            broken: None,
+        };
+        assert_eq!(Tally::of_junit("p", report), wanted);
+    }
+
+    #[test]
+    fn a_report_without_a_test_is_no_success() {
+        assert!(!Tally::of_junit("p", "<testsuites></testsuites>").good());
     }
 
     #[test]

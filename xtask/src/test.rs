@@ -6,9 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -16,9 +14,9 @@ use clap::Args;
 use rustix::process::geteuid;
 
 use crate::guest;
-use crate::program::{self, check, program, read};
+use crate::program::{self, check, read, relayed};
 use crate::tally::{self, Tally};
-use crate::{apt, faults, place, qemu, uml};
+use crate::{apt, e2b, faults, load, place, qemu, uml};
 
 const PROGRAMS: [(&str, &str); 4] =
     [("python3", "python3"), ("gcc", "gcc"), ("make", "make"), ("newuidmap", "uidmap")];
@@ -27,6 +25,7 @@ const GUEST_LIMIT_ALL: Duration = Duration::from_secs(60 * 60);
 const HOST: &str = "this machine";
 const DOCUMENTATION: &str = "documentation";
 const KILL: &str = "kill -9";
+const KILL_SERVER: &str = "kill -9 of the server";
 const KILLS: u32 = 20;
 const KILLS_ALL: u32 = 200;
 
@@ -44,13 +43,15 @@ pub(crate) fn run(words: &Test) -> Result<()> {
     let root = geteuid().is_root();
 
     let mut tallies = vec![
-        part(HOST, host(&casemate, words.all, root)),
-        part(DOCUMENTATION, documentation()),
-        part(KILL, kill(&casemate, words.all)),
-        part("uml", contained("uml", &casemate, words.all, uml::run)),
+        Tally::of(HOST, host(&casemate, words.all, root)),
+        Tally::of(DOCUMENTATION, documentation()),
+        Tally::of(KILL, kill(&casemate, words.all)),
+        Tally::of(KILL_SERVER, kill_server(&casemate, words.all)),
+        Tally::of("uml", contained("uml", &casemate, words.all, uml::run)),
     ];
+    tallies.extend(e2b::tests(&casemate, words.all, &[]));
     if words.all {
-        tallies.push(part("qemu", contained("qemu", &casemate, true, qemu::run)));
+        tallies.push(Tally::of("qemu", contained("qemu", &casemate, true, qemu::run)));
     }
     if !tally::report(&tallies, root) {
         bail!("the tests failed");
@@ -95,13 +96,10 @@ fn kill(casemate: &Path, all: bool) -> Result<Tally> {
     Ok(Tally { part: KILL.to_owned(), passed: times, ..Tally::default() })
 }
 
-/// A part that could not be run to its end is one that failed.
-fn part(name: &str, result: Result<Tally>) -> Tally {
-    result.unwrap_or_else(|error| Tally {
-        part: name.to_owned(),
-        broken: Some(format!("{error:#}")),
-        ..Tally::default()
-    })
+fn kill_server(casemate: &Path, all: bool) -> Result<Tally> {
+    let times = if all { KILLS_ALL } else { KILLS };
+    load::faults(casemate, times)?;
+    Ok(Tally { part: KILL_SERVER.to_owned(), passed: times, ..Tally::default() })
 }
 
 /// The containment tests under another kernel. They are built here and only run there.
@@ -145,26 +143,6 @@ fn variables(casemate: &Path, all: bool) -> Vec<(String, String)> {
         env.push(("CASEMATE_LONG".to_owned(), "1".to_owned()));
     }
     env
-}
-
-/// Runs to the end, shows what it writes as it comes, and returns that too.
-fn relayed(command: &Command) -> Result<(bool, String)> {
-    let mut shell = program("/bin/sh");
-    // One pipe keeps the order of both streams.
-    shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(place::root()).stdout(std::process::Stdio::piped());
-    let mut child = shell.spawn()?;
-    let mut log = String::new();
-    let mut lines = BufReader::new(child.stdout.take().context("no pipe")?);
-    let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
-        let text = String::from_utf8_lossy(&line);
-        print!("{text}");
-        log.push_str(&text);
-        line.clear();
-    }
-    Ok((child.wait()?.success(), log))
 }
 
 /// Makes sure that `cargo nextest` is there.

@@ -13,5 +13,8 @@ mod client;
 pub mod protocol;
 
 #[cfg(feature = "client")]
-pub use client::{Agent, Error, SEND_WAIT_MS_MAX};
-pub use protocol::{End, Exec, FileStage, Read, Reply, Stage, Stdio, Write};
+pub use client::{Agent, AnswerError, Answers, Error, QUEUED_BYTES_MAX};
+pub use protocol::{
+    Answer, Deadline, End, Entry, Exec, Kind, Known, Link, Op, Reply, Stage, Stdio, Target, Terminal, Whom,
+    Why, Work,
+};

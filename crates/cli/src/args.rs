@@ -1,7 +1,9 @@
 //! The words that `casemate` understands.
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use model::SandboxId;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The safe house for AI agents: runs what an agent does behind walls that hold, under a policy, on the record.
@@ -29,6 +31,21 @@ pub(crate) enum Command {
     Policy {
         #[command(subcommand)]
         command: Policy,
+    },
+    /// Serve sandboxes to programs that speak E2B's protocol.
+    Serve(Serve),
+    /// Show the sandboxes of a server, or the commands of one of them.
+    Ps(Ps),
+    /// Run a command in a sandbox of a server.
+    Exec(Exec),
+    /// End sandboxes, with everything in them.
+    Kill(Kill),
+    /// End every sandbox of a state directory at once, whether its server answers or not.
+    Stop(Stop),
+    /// Make, list and revoke the keys of the API.
+    Key {
+        #[command(subcommand)]
+        command: Key,
     },
     /// As root, once for an ordinary user: give that user a cgroup subtree and a range of ids for sandboxes.
     Setup(Setup),
@@ -135,6 +152,40 @@ pub(crate) enum Policy {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key and print it. It is shown this once, and kept as a hash.
+    Create {
+        /// What to call it: 1 to 64 characters.
+        #[arg(long, value_name = "NAME", default_value = "unnamed")]
+        name: String,
+        /// Answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        state: State,
+    },
+    /// List the keys: id, when it was made, whether it opens anything, name. Never what opens.
+    List {
+        /// Answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        state: State,
+    },
+    /// Revoke a key: it opens nothing from now on, also in a server that runs.
+    Revoke {
+        /// Which one, as `casemate key list` names it.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        state: State,
+    },
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Setup {
     /// The user to set up [default: the one who called sudo].
@@ -147,6 +198,132 @@ pub(crate) struct Setup {
     /// Undo it.
     #[arg(long)]
     pub undo: bool,
+    /// Answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = SERVE_HELP)]
+pub(crate) struct Serve {
+    /// Where to listen. Anything but this machine's loopback needs --tls-cert and --tls-key, or --insecure-listen.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// The policy of every sandbox: a file, or the name of a shipped policy.
+    #[arg(long, value_name = "FILE|NAME", default_value = "default")]
+    pub policy: OsString,
+    /// The most sandboxes at one time.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub sandboxes_max: u16,
+    /// The domain that clients are told: hosts `PORT-ID.DOMAIN` name sandboxes. Needs a wildcard name that leads here.
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// A certificate chain, as PEM: speak TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Listen beyond the loopback without TLS: keys and tokens can be read on the way.
+    #[arg(long)]
+    pub insecure_listen: bool,
+    /// What to write to standard error.
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub log: Log,
+    /// Say where it listens, and the key if one was made, as one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+/// How much is written to standard error.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Log {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+const SERVE_HELP: &str = "\
+The first serve of a state directory makes a key and shows it, once; `casemate key` makes more. SIGTERM or Ctrl-C ends
+the server, and its sandboxes live on: the next serve of the same state directory finds them. `casemate stop --all` ends
+them. One state directory has one server.
+
+Exit status: 0 when it was told to end. Casemate's own failures:
+  64 command line    65 policy    69 wall missing    70 server failed    71 system (address, descriptors)
+  73 state dir       74 ledger";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ps {
+    /// Show the commands of this sandbox.
+    #[arg(value_name = "ID")]
+    pub id: Option<SandboxId>,
+    /// Answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = EXEC_HELP)]
+pub(crate) struct Exec {
+    /// As which user inside: user or root.
+    #[arg(long, value_name = "NAME", default_value = "user")]
+    pub user: String,
+    /// Working directory inside [default: the user's home].
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Set a variable inside.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Do not give it a terminal, even where ours is one.
+    #[arg(long)]
+    pub no_terminal: bool,
+    /// Report how it went as one line of JSON on standard error.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+    /// The sandbox.
+    #[arg(value_name = "ID")]
+    pub id: SandboxId,
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+const EXEC_HELP: &str = "\
+Standard input, output and error pass through. If input and output are a terminal the command gets one of its own, of the
+same size, and every key goes to it. Without a terminal the first SIGINT or SIGTERM sends SIGTERM to the command, the
+second SIGKILL. If this program is killed, the command goes on.
+
+Exit status: the command's own; 128+n if signal n ended it. Casemate's own failures:
+  64 command line    68 no such sandbox    70 sandbox failed    71 system    73 state dir    75 no server
+  77 denied          127 not started";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Kill {
+    /// The sandboxes.
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<SandboxId>,
+    /// Answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Stop {
+    /// Every sandbox of the state directory.
+    #[arg(long, required = true)]
+    pub all: bool,
     /// Answer as JSON.
     #[arg(long)]
     pub json: bool,

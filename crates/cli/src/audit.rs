@@ -21,7 +21,7 @@ pub(crate) fn audit(command: &Command) -> Exit {
 
 /// The state directory that the words name, as it is: it is not made, and may belong to somebody else, because an
 /// auditor reads the log of others.
-fn directory(args: &StateArgs, form: Form) -> Result<PathBuf, Exit> {
+pub(crate) fn directory(args: &StateArgs, form: Form) -> Result<PathBuf, Exit> {
     let help = "name the state directory that `casemate run` used with --state DIR";
     let path = match &args.state {
         Some(path) => path.clone(),

@@ -17,6 +17,8 @@ pub enum Exit {
     Policy = 65,
     /// A zone's host directory cannot be used.
     Zone = 66,
+    /// There is no such sandbox.
+    NoSandbox = 68,
     /// A wall that the policy requires cannot stand here, or did not come to stand.
     Wall = 69,
     /// The sandbox failed in a way that is nobody's command line.
@@ -27,6 +29,8 @@ pub enum Exit {
     State = 73,
     /// The ledger cannot be read or written.
     Ledger = 74,
+    /// No server runs for the state directory, or it does not answer.
+    NoServer = 75,
     /// The policy denies it, or the right for it is missing.
     Denied = 77,
     /// The command is there and cannot be executed.
@@ -42,6 +46,13 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
+    /// The status of a process that forwards another's, which is one of these.
+    pub(crate) fn with(status: u8) -> Exit {
+        const ALL: [Exit; 7] =
+            [Exit::Ok, Exit::Usage, Exit::Policy, Exit::Wall, Exit::System, Exit::State, Exit::Ledger];
+        ALL.into_iter().find(|exit| *exit as u8 == status).unwrap_or(Exit::Failed)
+    }
+
     /// The status for an error of a run.
     pub(crate) fn of(error: &node::Error) -> Exit {
         match error {
@@ -51,7 +62,7 @@ impl Exit {
             | node::Error::LandlockTooOld { .. }
             | node::Error::Wall(_) => Exit::Wall,
             node::Error::Denied(_) => Exit::Denied,
-            node::Error::Zone { .. } => Exit::Zone,
+            node::Error::Zone { .. } | node::Error::Nested { .. } => Exit::Zone,
             node::Error::Ledger(_) => Exit::Ledger,
             node::Error::NoDirectory { .. } => Exit::Usage,
             node::Error::NotStarted { source, .. } => match source.kind() {

@@ -4,9 +4,12 @@ mod args;
 mod audit;
 mod doctor;
 mod exit;
+mod key;
 mod output;
 mod policy;
+mod remote;
 mod run;
+mod serve;
 mod setup;
 
 use clap::Parser;
@@ -24,6 +27,12 @@ pub fn main(hooks: node::Hooks) -> ExitCode {
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::Audit { command } => audit::audit(&command),
         args::Command::Policy { command } => policy::policy(&command),
+        args::Command::Serve(serve) => serve::serve(serve),
+        args::Command::Ps(ps) => remote::ps(&ps),
+        args::Command::Exec(exec) => return remote::exec(exec),
+        args::Command::Kill(kill) => remote::kill(&kill),
+        args::Command::Stop(stop) => remote::stop(&stop),
+        args::Command::Key { command } => key::key(&command),
         args::Command::Setup(setup) => setup::setup(&setup),
     };
     exit.into()

@@ -77,7 +77,8 @@ fn show(form: Form, policy: &Policy, origin: &str) {
                 .collect();
             let value = serde_json::json!({
                 "policy": policy.name(), "origin": origin, "hash": policy.hash(),
-                "required": policy.walls(), "landlock": policy.landlock_min(), "rules": rules,
+                "required": policy.walls(), "landlock": policy.landlock_min(), "lease": policy.lease(),
+                "rules": rules,
             });
             output::print(&value.to_string());
         }

@@ -3,7 +3,7 @@
 mod support;
 
 use ledger::Ledger;
-use model::{Decision, EndReason, Event, LimitHit, SandboxId, Usage, Wall, Walls, quote};
+use model::{Decision, EndReason, Event, FileOp, LimitHit, SandboxId, Source, Usage, Wall, Walls, quote};
 use std::path::Path;
 use std::process::Stdio;
 use support::{casemate, run};
@@ -34,6 +34,7 @@ fn write_log(state: &Path) {
             cwd: "/home/user".to_owned(),
             user: "user".to_owned(),
             decision: decision("allow", "exec"),
+            source: Source::Caller,
         },
         Event::Denial {
             sandbox: Some(first()),
@@ -82,6 +83,76 @@ fn each_record_is_one_line_and_what_a_stranger_wrote_cannot_speak_to_the_termina
     assert!(lines[4].ends_with("finished, 1 denials, 12 ms, 3 ms of cpu"), "{}", lines[4]);
     assert!(lines[..5].iter().all(|line| line.contains(" + ")), "{text}");
     assert!(lines[5].starts_with("     5 ? ") && lines[5].ends_with("#1 status 7"), "{}", lines[5]);
+}
+
+#[test]
+fn what_a_server_records_is_one_line_each() {
+    let (sandbox, key) = (first(), "kaaaa0000".parse().unwrap());
+    let path = |op, path: &[u8], to: Option<&[u8]>| Event::File {
+        sandbox,
+        op,
+        path: quote(path),
+        to: to.map(quote),
+        user: "user".to_owned(),
+        decision: decision("allow", "files"),
+    };
+    let create = |metadata: Option<String>| Event::Create {
+        sandbox,
+        key,
+        template: quote("base\x1b"),
+        timeout_ms: 300_000,
+        metadata_bytes: metadata.as_ref().map_or(0, |_| 17),
+        metadata,
+    };
+    let told = [
+        (create(None), format!(r"{sandbox} for key kaaaa0000, template base\x1b, ends after 300000 ms")),
+        (
+            create(Some(format!("sha256:{}", "ab".repeat(32)))),
+            format!(
+                r"{sandbox} for key kaaaa0000, template base\x1b, ends after 300000 ms, 17 bytes of metadata sha256:abababababab"
+            ),
+        ),
+        (
+            Event::Exec {
+                sandbox,
+                exec: 2,
+                argv: vec!["ls".to_owned()],
+                cwd: "/".to_owned(),
+                user: "user".to_owned(),
+                decision: decision("allow", "exec"),
+                source: Source::Api,
+            },
+            "allow by exec through the API: #2 ls (as user in /)".to_owned(),
+        ),
+        (Event::Signal { sandbox, exec: 2, signal: 9 }, "#2 signal 9".to_owned()),
+        (path(FileOp::MakeDir, b"/a b", None), "make-dir '/a b' (as user)".to_owned()),
+        (path(FileOp::Move, b"/a", Some(b"/\xff\n")), r"move /a $'/\xff\x0a' (as user)".to_owned()),
+        (Event::Timeout { sandbox, timeout_ms: 5 }, "ends after 5 ms".to_owned()),
+        (
+            Event::ServerStart { version: "0.1.0".to_owned(), listen: "127.0.0.1:3000".to_owned() },
+            "version 0.1.0 listens on 127.0.0.1:3000".to_owned(),
+        ),
+        (Event::ServerAdopt { sandboxes: 3 }, "3 sandboxes found and taken over".to_owned()),
+        (Event::ServerStop { sandboxes: 3 }, "3 sandboxes live on".to_owned()),
+        (Event::StopAll { sandboxes: 3 }, "3 sandboxes ended".to_owned()),
+        (Event::KeyCreate { key, name: quote("a\x07") }, r"kaaaa0000 a\x07".to_owned()),
+        (Event::KeyRevoke { key }, "kaaaa0000".to_owned()),
+        (Event::Lost { observations: 4 }, "4 observations are not on record".to_owned()),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(dir.path(), Box::new(node::SystemClock)).unwrap();
+    let (events, expected): (Vec<Event>, Vec<String>) = told.into_iter().unzip();
+    let reference = include_str!("../../../docs/reference/ledger.md");
+    for event in events {
+        let name = serde_json::to_value(&event).unwrap()["event"].as_str().unwrap().to_owned();
+        assert!(reference.contains(&format!("\n| `{name}` |")), "the reference has no row for {name}");
+        ledger.observe(event).unwrap();
+    }
+    let (status, text, said) = run(&["audit", "show", "--state", dir.path().to_str().unwrap()]);
+    assert_eq!((status, said.as_str()), (0, ""));
+    let rest = |line: &str| line.split_whitespace().skip(6).collect::<Vec<_>>().join(" ");
+    let shown: Vec<String> = text.lines().map(rest).collect();
+    assert_eq!(shown, expected, "{text}");
 }
 
 #[test]

@@ -12,6 +12,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod watch;
+
+pub use watch::MemoryWatch;
+
 const TREE: &str = "/sys/fs/cgroup";
 const V2_MAGIC: u64 = 0x6367_7270;
 const V1: [&str; 3] = ["cpu", "memory", "pids"];
@@ -94,6 +98,13 @@ impl Home {
     pub fn reopen(&self, id: SandboxId) -> Cgroup {
         let paths = self.directories().iter().map(|home| home.join(id.as_str()));
         let parts = paths.filter_map(|path| Some(Part { dir: open_dir(&path).ok()?, path })).collect();
+        Cgroup { v2: self.is_v2(), parts }
+    }
+
+    /// The cgroup of a sandbox, from the [`Cgroup::directories`] of whoever owns it; so does whoever holds this.
+    pub fn hold(&self, id: SandboxId, directories: impl IntoIterator<Item = OwnedFd>) -> Cgroup {
+        let paths = self.directories().iter().map(|home| home.join(id.as_str()));
+        let parts = paths.zip(directories).map(|(path, dir)| Part { path, dir }).collect();
         Cgroup { v2: self.is_v2(), parts }
     }
 
@@ -280,6 +291,35 @@ impl Cgroup {
         Usage { wall_ms: 0, cpu_ms, memory_peak_bytes }
     }
 
+    /// Its directories, in the order of [`Home::directories`].
+    pub fn directories(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.parts.iter().map(|part| part.dir.as_fd())
+    }
+
+    pub(crate) fn map_directories(mut self, change: impl Fn(OwnedFd) -> OwnedFd) -> Cgroup {
+        self.parts =
+            self.parts.into_iter().map(|Part { path, dir }| Part { path, dir: change(dir) }).collect();
+        self
+    }
+
+    /// Stops every process of it, or lets all of them go on (v2 only). Being stopped keeps nobody from being killed.
+    ///
+    /// # Errors
+    /// This cgroup cannot do that, or is gone.
+    pub fn freeze(&self, motion: Motion) -> Result<()> {
+        let wall = Wall::CpuLimit;
+        match self.parts.first() {
+            Some(part) if self.v2 => part.write("cgroup.freeze", motion.word(), wall),
+            _ => Err(io::Error::from(io::ErrorKind::Unsupported)).wall(wall, || "freeze a cgroup".to_owned()),
+        }
+    }
+
+    /// Removes what is empty of it, and says whether all of it is gone. Never waits.
+    pub fn remove_empty(&mut self) -> bool {
+        self.parts.retain(|part| rustix::fs::rmdir(&part.path) == Err(rustix::io::Errno::BUSY));
+        self.parts.is_empty()
+    }
+
     /// Ends what still runs in it and removes it.
     pub fn remove(self) {
         for part in &self.parts {
@@ -288,33 +328,20 @@ impl Cgroup {
     }
 }
 
-/// A notice of memory that ran out.
-#[derive(Debug)]
-pub enum MemoryWatch {
-    /// v2: the file of events; readable again each time one of its counters moves.
-    Events(OwnedFd),
-    /// v1: an eventfd that the kernel signals before it kills one process of the group.
-    Notice(OwnedFd),
+/// Whether the processes of a cgroup may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motion {
+    /// None runs.
+    Frozen,
+    /// As usual.
+    Free,
 }
 
-impl MemoryWatch {
-    /// Polls ready (readable or with priority) when there is something to look at.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
+impl Motion {
+    fn word(self) -> &'static str {
         match self {
-            MemoryWatch::Events(fd) | MemoryWatch::Notice(fd) => fd.as_fd(),
-        }
-    }
-
-    /// Looks, and says whether memory ran out.
-    pub fn tripped(&self) -> bool {
-        let mut text = [0; 512];
-        match self {
-            MemoryWatch::Events(fd) => {
-                let length = rustix::io::pread(fd, &mut text, 0).unwrap_or(0);
-                let text = String::from_utf8_lossy(&text[..length]);
-                text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
-            }
-            MemoryWatch::Notice(fd) => rustix::io::read(fd, &mut text).is_ok(),
+            Motion::Frozen => "1",
+            Motion::Free => "0",
         }
     }
 }

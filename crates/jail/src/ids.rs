@@ -130,6 +130,22 @@ impl Ids {
         }
     }
 
+    /// The lock that makes a block this sandbox's: whoever holds a copy of it keeps it so.
+    pub fn lease(&self) -> Option<&OwnedFd> {
+        match self {
+            Ids::Own { .. } => None,
+            Ids::Block { lease, .. } => Some(lease),
+        }
+    }
+
+    /// The same, for whoever holds it when the plan is no longer needed.
+    pub fn into_lease(self) -> Option<OwnedFd> {
+        match self {
+            Ids::Own { .. } => None,
+            Ids::Block { lease, .. } => Some(lease),
+        }
+    }
+
     /// Writes the maps of the new process `pid`, whose user namespace waits for them.
     ///
     /// # Errors

@@ -50,7 +50,10 @@ pub struct Plan {
     pub seccomp: Cow<'static, [seccomp::Rule]>,
     /// The Landlock ABI of the domain that is entered; 0 where there is none.
     pub landlock_abi: u32,
-    /// From here on no descriptor survives into the sandbox. 0-2 are /dev/null, 3 the control socket, 4 the terminal.
+    /// Whether the agent can be given another control socket later.
+    pub door: Door,
+    /// From here on no descriptor survives into the sandbox. 0-2 are /dev/null, 3 the control socket, 4 the terminal, and
+    /// 5 the door where there is one.
     pub first_closed: u32,
 }
 
@@ -69,6 +72,16 @@ pub enum Terminal {
     /// None.
     No,
     /// One, whose master end comes out with the report of the walls.
+    Yes,
+}
+
+/// Whether the agent has a door: a socket on which whoever holds its other end passes it new control sockets, so that
+/// the sandbox outlives those who speak to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// None: the sandbox ends when its control socket closes.
+    No,
+    /// At descriptor 5: the sandbox ends when its door closes. The report brings the directory of its terminals, too.
     Yes,
 }
 
@@ -134,6 +147,12 @@ impl Plan {
             RootInside::No => 0,
             RootInside::Granted => capability::ROOT_INSIDE,
         }
+    }
+
+    /// Gives the agent a door.
+    pub fn open_door(&mut self) {
+        self.door = Door::Yes;
+        self.first_closed = 6;
     }
 
     /// The plan of the `host` template: the host's system directories read-only beneath a root of its own.
@@ -203,6 +222,7 @@ impl Plan {
             agent_capabilities: if ids.own_block() { capability::AGENT } else { 0 },
             seccomp: seccomp::X86_64.into(),
             landlock_abi,
+            door: Door::No,
             first_closed: 5,
             ids,
             cgroup,

@@ -1,7 +1,6 @@
 //! The one message that a builder sends: the walls stand, or one does not.
 
 use crate::error::{Error, For};
-use crate::plan::Plan;
 use model::{Wall, Walls};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,8 +12,8 @@ use rustix::net::{
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 
-/// Descriptors in one report: the disk, the listener, the terminal, and write zones.
-const MOST: usize = 67;
+/// Descriptors in one report: the disk, the listener, the terminal, the directory of terminals, and write zones.
+const MOST: usize = 68;
 /// Write zones that one sandbox may have, so that a report always holds their descriptors.
 pub const WRITE_ZONES_MAX: usize = 64;
 
@@ -48,6 +47,8 @@ pub struct Built {
     pub denials: Option<OwnedFd>,
     /// The master end of the sandbox's terminal.
     pub terminal: Option<OwnedFd>,
+    /// The directory of the sandbox's terminals, for [`crate::terminal::open`]; of one whose agent has a door.
+    pub terminals: Option<OwnedFd>,
     /// The directories of the write zones, in the plan's order.
     pub zones: Vec<OwnedFd>,
 }
@@ -104,18 +105,25 @@ fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, 
     Ok((message.bytes, fds.collect()))
 }
 
-pub(crate) fn send(
-    socket: BorrowedFd<'_>,
-    plan: &Plan,
-    disk: &OwnedFd,
-    listener: Option<&OwnedFd>,
-    terminal: Option<&OwnedFd>,
-    zones: &[OwnedFd],
-) -> io::Result<()> {
-    let mut text = vec![STANDS, u8::from(listener.is_some()), u8::from(terminal.is_some())];
-    text.extend(plan.walls.to_bits().to_le_bytes());
+/// What a builder reports: [`Built`] from its side.
+pub(crate) struct Standing<'a> {
+    pub walls: Walls,
+    pub disk: &'a OwnedFd,
+    pub denials: Option<&'a OwnedFd>,
+    pub terminal: Option<&'a OwnedFd>,
+    pub terminals: Option<&'a OwnedFd>,
+    pub zones: &'a [OwnedFd],
+}
+
+pub(crate) fn send(socket: BorrowedFd<'_>, standing: &Standing<'_>) -> io::Result<()> {
+    let Standing { walls, disk, denials, terminal, terminals, zones } = standing;
+    let optional = [denials, terminal, terminals];
+    let mut text = vec![STANDS];
+    text.extend(optional.iter().map(|fd| u8::from(fd.is_some())));
+    text.extend(walls.to_bits().to_le_bytes());
+    let optional = optional.into_iter().filter_map(|fd| *fd);
     let fds: Vec<BorrowedFd<'_>> =
-        std::iter::once(disk).chain(listener).chain(terminal).chain(zones).map(|fd| fd.as_fd()).collect();
+        std::iter::once(*disk).chain(optional).chain(*zones).map(|fd| fd.as_fd()).collect();
     send_with(socket, &text, &fds)
 }
 
@@ -141,11 +149,12 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Built, Error> {
     let (length, fds) = receive_with(socket, &mut text).map_err(lost)?;
     let mut fds = fds.into_iter();
     match &text[..length] {
-        [STANDS, listener, terminal, a, b, c, d] => Ok(Built {
+        [STANDS, denials, terminal, terminals, a, b, c, d] => Ok(Built {
             walls: Walls::from_bits(u32::from_le_bytes([*a, *b, *c, *d])),
             disk: fds.next().ok_or_else(|| lost(io::Error::other("no descriptor came with it")))?,
-            denials: if *listener == 1 { fds.next() } else { None },
+            denials: if *denials == 1 { fds.next() } else { None },
             terminal: if *terminal == 1 { fds.next() } else { None },
+            terminals: if *terminals == 1 { fds.next() } else { None },
             zones: fds.collect(),
         }),
         [FAILED, wall, a, b, c, d, call @ ..] => {

@@ -10,12 +10,16 @@ use crate::plan::{Plan, RootInside, ZoneKind};
 use model::Wall;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
+use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Bytes and inodes of the tmpfs that the root directory itself takes: not the sandbox's to spend.
 const OWN_BYTES: u64 = 1 << 20;
 const OWN_INODES: u64 = 512;
+
+/// The most terminals of one sandbox at one time.
+pub const TERMINALS_MAX: usize = 16;
 
 /// Attributes of what covers something.
 const SEALED: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
@@ -230,8 +234,18 @@ impl Root {
         }
         self.place_for(Path::new("/dev/pts"), FileType::Directory)?;
         let flags = rustix::mount::MountFlags::NOSUID | rustix::mount::MountFlags::NOEXEC;
-        rustix::mount::mount("devpts", "root/dev/pts", "devpts", flags, c"ptmxmode=0666,mode=0620,max=64")
-            .wall(Wall::MinimalDev, || "mount(\"devpts\", \"root/dev/pts\")".to_owned())
+        // New terminals are the user's, whoever opens them: programs open their terminal anew by its name.
+        // All of a machine's sandboxes share `kernel.pty.max`: one is to have few of it.
+        let options = format!("ptmxmode=0666,mode=0620,max={TERMINALS_MAX},uid={USER},gid={USER}");
+        let options = CString::new(options);
+        rustix::mount::mount(
+            "devpts",
+            "root/dev/pts",
+            "devpts",
+            flags,
+            options.unwrap_or_default().as_c_str(),
+        )
+        .wall(Wall::MinimalDev, || "mount(\"devpts\", \"root/dev/pts\")".to_owned())
     }
 
     /// A /proc of this pid namespace. What is not known to be harmless is covered, so that an entry that a newer

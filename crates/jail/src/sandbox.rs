@@ -2,7 +2,8 @@
 
 use crate::cgroup::Cgroup;
 use crate::error::{For, Result};
-use crate::plan::Plan;
+use crate::image::Image;
+use crate::plan::{Door, Plan};
 use crate::report::{self, Built, word};
 use crate::stages::{self, Hands};
 use crate::sys::{self, Forked};
@@ -10,10 +11,9 @@ use crate::warden::Post;
 use model::{LimitHit, Usage, Wall};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::MemfdFlags;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Limits by the number that stands for them in the warden's answer.
 const HITS: [LimitHit; 5] =
@@ -64,27 +64,15 @@ pub struct Remains {
 /// The processes or sockets for it cannot be made. What fails later comes with [`Sandbox::built`].
 pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result<Started> {
     let begun = Instant::now();
-    let pair = |kind| {
-        socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-            .wall(Wall::UserNamespace, || "socketpair(AF_UNIX)".to_owned())
-    };
-    let (report, builder_report) = pair(SocketType::SEQPACKET)?;
-    let (tell, told) = pair(SocketType::SEQPACKET)?;
-    let (agent, control) = pair(SocketType::STREAM)?;
-    let program = rustix::fs::memfd_create("casemate-agent", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .wall(Wall::OwnRoot, || "memfd_create(\"casemate-agent\")".to_owned())?;
+    let program = Image::empty()?;
+    let (Ends { report, tell, agent, .. }, hands) = ends(plan, &program)?;
     // The warden first: from the first cgroup on there is somebody who removes it, whoever is killed when.
     let (line, wardens) = pair(SocketType::SEQPACKET)?;
     if let Forked::Child = sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())? {
         Post { plan, line: wardens, begun }.hold(&program, image, tell, abandoned)
     }
     drop(wardens);
-    // On v2 a process is born in its cgroup. On v1 it enters while it builds, and making the cgroups, which is slow,
-    // overlaps with that.
-    let mut cgroup = match &plan.cgroup {
-        Some(home) if home.is_v2() => Some(home.create(plan.id, &plan.limits)?),
-        _ => None,
-    };
+    let mut cgroup = born_into(plan)?;
     let into = cgroup.as_ref().and_then(Cgroup::clone_into);
     let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
         format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
@@ -93,22 +81,16 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         Ok(Forked::Parent { pid, pidfd }) => (pid, pidfd),
         Ok(Forked::Child) => {
             drop((report, tell, agent, line));
-            stages::build(plan, Hands { told, report: builder_report, control, image: program })
+            stages::build(plan, hands)
         }
         Err(error) => {
             discard(cgroup);
             return Err(error);
         }
     };
-    drop((told, builder_report, control));
+    drop((hands, program));
     let prepared = (|| {
-        plan.ids.map(pid)?;
-        report::tell(tell.as_fd(), word::MAPPED, &[])?;
-        if let (Some(home), None) = (&plan.cgroup, &cgroup) {
-            cgroup = Some(home.create(plan.id, &plan.limits)?);
-        }
-        let enter = cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
-        report::tell(tell.as_fd(), word::ENTER, &enter)?;
+        introduce(plan, pid, &tell, &mut cgroup)?;
         // Taking a mount namespace apart waits for a grace period of the kernel. Whoever lets go of it last waits: held by
         // the warden, that is not the caller. (If it cannot be had, the end of a sandbox takes that bit longer.)
         let mounts = std::fs::File::open(format!("/proc/{pid}/ns/mnt")).map(OwnedFd::from);
@@ -135,15 +117,11 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
 /// The wall that did not come to stand.
 pub fn bare(plan: &Plan, program: OwnedFd) -> Result<u8> {
     let wall = Wall::UserNamespace;
-    let pair = || {
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .wall(wall, || "socketpair(AF_UNIX)".to_owned())
-    };
-    let ((report, builder_report), (tell, told), (_agent, control)) = (pair()?, pair()?, pair()?);
+    let (Ends { report, tell, .. }, hands) = ends(plan, &Image::of(program))?;
     match sys::clone3(plan.namespaces(), None).wall(wall, || "clone3()".to_owned())? {
-        Forked::Child => stages::build(plan, Hands { told, report: builder_report, control, image: program }),
+        Forked::Child => stages::build(plan, hands),
         Forked::Parent { pid, pidfd } => {
-            drop((told, builder_report, control));
+            drop(hands);
             plan.ids.map(pid)?;
             for word in [word::MAPPED, word::ENTER, word::SEALED] {
                 report::tell(tell.as_fd(), word, &[])?;
@@ -264,7 +242,57 @@ pub fn with_rights_over(namespace: &OwnedFd, work: impl FnOnce() -> Vec<u8>) -> 
     }
 }
 
-fn kill_and_wait(first: &OwnedFd) {
+/// The ends of a builder's sockets that stay with whoever starts it.
+pub(crate) struct Ends {
+    pub report: OwnedFd,
+    pub tell: OwnedFd,
+    pub agent: OwnedFd,
+    pub door: Option<OwnedFd>,
+}
+
+/// The sockets of one builder: our ends, and what it is given.
+pub(crate) fn ends(plan: &Plan, image: &Image) -> Result<(Ends, Hands)> {
+    let (report, builder_report) = pair(SocketType::SEQPACKET)?;
+    let (tell, told) = pair(SocketType::SEQPACKET)?;
+    let (agent, control) = pair(SocketType::STREAM)?;
+    let (door, agents_door) = match plan.door {
+        Door::No => (None, None),
+        Door::Yes => {
+            let (ours, agents) = pair(SocketType::SEQPACKET)?;
+            (Some(ours), Some(agents))
+        }
+    };
+    let image = image.descriptor()?;
+    let hands = Hands { told, report: builder_report, control, door: agents_door, image };
+    Ok((Ends { report, tell, agent, door }, hands))
+}
+
+fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+        .wall(Wall::UserNamespace, || "socketpair(AF_UNIX)".to_owned())
+}
+
+/// On v2 a process is born in its cgroup. On v1 it enters while it builds, and making the cgroups, which is slow,
+/// overlaps with that.
+pub(crate) fn born_into(plan: &Plan) -> Result<Option<Cgroup>> {
+    match &plan.cgroup {
+        Some(home) if home.is_v2() => home.create(plan.id, &plan.limits).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Gives the new process its ids and its cgroup.
+pub(crate) fn introduce(plan: &Plan, pid: i32, tell: &OwnedFd, cgroup: &mut Option<Cgroup>) -> Result<()> {
+    plan.ids.map(pid)?;
+    report::tell(tell.as_fd(), word::MAPPED, &[])?;
+    if let (Some(home), None) = (&plan.cgroup, &cgroup) {
+        *cgroup = Some(home.create(plan.id, &plan.limits)?);
+    }
+    let enter = cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
+    report::tell(tell.as_fd(), word::ENTER, &enter)
+}
+
+pub(crate) fn kill_and_wait(first: &OwnedFd) {
     let _ = pidfd_send_signal(first, Signal::KILL);
     let ended = || waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED);
     while matches!(ended(), Err(rustix::io::Errno::INTR)) {}
@@ -279,13 +307,18 @@ pub(crate) fn discard(cgroup: Option<Cgroup>) {
 impl Ended {
     /// What the counters say now.
     pub(crate) fn seen(cgroup: Option<&Cgroup>, begun: Instant) -> Ended {
+        Ended::after(cgroup, begun.elapsed())
+    }
+
+    /// What the counters of a sandbox say that lived for `wall`.
+    pub fn after(cgroup: Option<&Cgroup>, wall: Duration) -> Ended {
         let mut usage = cgroup.map(Cgroup::usage).unwrap_or_default();
-        usage.wall_ms = begun.elapsed().as_millis() as u64;
+        usage.wall_ms = wall.as_millis() as u64;
         Ended { usage, hits: cgroup.map(Cgroup::hits).unwrap_or_default() }
     }
 
     /// What made the warden end the sandbox comes before what it only ran into.
-    pub(crate) fn put_first(&mut self, hits: impl IntoIterator<Item = LimitHit>) {
+    pub fn put_first(&mut self, hits: impl IntoIterator<Item = LimitHit>) {
         let counted = std::mem::take(&mut self.hits);
         for hit in hits.into_iter().chain(counted) {
             if !self.hits.contains(&hit) {
@@ -298,7 +331,7 @@ impl Ended {
 impl Plan {
     /// Namespaces that the first process is born into. That of cgroups is made later, from inside the cgroup, and that of
     /// the network beside the rest.
-    fn namespaces(&self) -> u64 {
+    pub(crate) fn namespaces(&self) -> u64 {
         [
             (Wall::UserNamespace, libc::CLONE_NEWUSER),
             (Wall::PidNamespace, libc::CLONE_NEWPID),

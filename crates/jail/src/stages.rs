@@ -9,21 +9,21 @@
 //! with the exec, and is silent for ever.
 
 use crate::error::{For, Result};
-use crate::ids::{Ids, USER};
+use crate::ids::Ids;
 use crate::landlock::Domain;
 use crate::mounts;
-use crate::plan::{Plan, RootInside, Terminal, ZoneKind};
-use crate::report::word;
+use crate::plan::{Door, Plan, RootInside, Terminal, ZoneKind};
+use crate::report::{Standing, word};
 use crate::root::{HostMounts, Root};
-use crate::{report, seccomp, sys};
+use crate::{report, seccomp, sys, terminal};
 use model::Wall;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::process::{Resource, Rlimit, Signal};
-use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::path::Path;
 
 /// What the builder is given beside the plan.
+#[derive(Debug)]
 pub(crate) struct Hands {
     /// Where the caller and the warden say what is ready.
     pub told: OwnedFd,
@@ -31,6 +31,8 @@ pub(crate) struct Hands {
     pub report: OwnedFd,
     /// The agent's end of the control socket.
     pub control: OwnedFd,
+    /// The agent's door, where it has one.
+    pub door: Option<OwnedFd>,
     /// The agent's program, sealed by the time it is needed.
     pub image: OwnedFd,
 }
@@ -57,6 +59,7 @@ pub(crate) struct Rooted<'a> {
     filter: Option<Vec<sys::seccomp::Instruction>>,
     zones: Vec<OwnedFd>,
     terminal: Option<(OwnedFd, OwnedFd)>,
+    terminals: Option<OwnedFd>,
 }
 
 /// Ready to become the agent.
@@ -139,15 +142,19 @@ impl<'a> Apart<'a> {
         }
         let terminal = match plan.terminal {
             Terminal::No => None,
-            Terminal::Yes => Some(open_terminal(plan)?),
+            Terminal::Yes => Some(terminal::open(terminal::directory()?.as_fd())?),
         };
-        Ok(Rooted { plan, hands, disk, filter, zones, terminal })
+        let terminals = match plan.door {
+            Door::No => None,
+            Door::Yes => Some(terminal::directory()?),
+        };
+        Ok(Rooted { plan, hands, disk, filter, zones, terminal, terminals })
     }
 }
 
 impl Rooted<'_> {
     fn sealed(self) -> Result<Sealed> {
-        let Rooted { plan, hands, disk, filter, zones, terminal } = self;
+        let Rooted { plan, hands, disk, filter, zones, terminal, terminals } = self;
         if plan.walls.has(Wall::OwnSession) {
             rustix::process::setsid().wall(Wall::OwnSession, || "setsid()".to_owned())?;
         }
@@ -157,11 +164,13 @@ impl Rooted<'_> {
         // Any of these may have one of the numbers that the agent expects something else at.
         let (null, disk) = (above(null)?, above(disk)?);
         let (master, slave) = (master.map(above).transpose()?, slave.map(above).transpose()?);
+        let terminals = terminals.map(above).transpose()?;
         let zones = zones.into_iter().map(above).collect::<Result<Vec<_>>>()?;
         let hands = Hands {
             told: above(hands.told)?,
             report: above(hands.report)?,
             control: above(hands.control)?,
+            door: hands.door.map(above).transpose()?,
             image: above(hands.image)?,
         };
         let place = |fd: &OwnedFd, number| {
@@ -174,6 +183,9 @@ impl Rooted<'_> {
         place(&hands.control, 3)?;
         // Always, so that nothing that the caller had at this number stays there.
         place(slave.as_ref().unwrap_or(&null), 4)?;
+        if let Some(door) = &hands.door {
+            place(door, 5)?;
+        }
         sys::close_on_exec_from(plan.first_closed)
             .wall(Wall::OwnRoot, || format!("close_range({}, CLOEXEC)", plan.first_closed))?;
         if plan.walls.has(Wall::Rlimits) {
@@ -197,8 +209,15 @@ impl Rooted<'_> {
                 .wall(Wall::Seccomp, || format!("seccomp({} instructions)", filter.len()))
         };
         let listener = filter.as_ref().map(install).transpose()?;
-        report::send(hands.report.as_fd(), plan, &disk, listener.as_ref(), master.as_ref(), &zones)
-            .wall(Wall::OwnRoot, || "sendmsg(report)".to_owned())?;
+        let standing = Standing {
+            walls: plan.walls,
+            disk: &disk,
+            denials: listener.as_ref(),
+            terminal: master.as_ref(),
+            terminals: terminals.as_ref(),
+            zones: &zones,
+        };
+        report::send(hands.report.as_fd(), &standing).wall(Wall::OwnRoot, || "sendmsg(report)".to_owned())?;
         Ok(Sealed { hands })
     }
 }
@@ -254,28 +273,6 @@ fn become_root_inside(keep: KeepCaller) -> Result<()> {
     set_thread_res_gid(gid, gid, gid).wall(Wall::OwnUid, || "setresgid(0, 0, 0)".to_owned())?;
     let saved = if keep == KeepCaller::No { Some(uid) } else { None };
     set_thread_res_uid(uid, uid, saved).wall(Wall::OwnUid, || format!("setresuid(0, 0, {saved:?})"))
-}
-
-/// A terminal of the sandbox's own devpts: (master, slave). Made here, by trusted code in the sandbox's namespaces;
-/// nothing that runs inside ever hands out a descriptor.
-fn open_terminal(plan: &Plan) -> Result<(OwnedFd, OwnedFd)> {
-    let wall = Wall::OwnSession;
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-    let master = rustix::fs::open("/dev/pts/ptmx", flags, rustix::fs::Mode::empty())
-        .wall(wall, || "open(\"/dev/pts/ptmx\")".to_owned())?;
-    rustix::pty::unlockpt(&master).wall(wall, || "ioctl(TIOCSPTLCK, 0)".to_owned())?;
-    let slave = rustix::pty::ioctl_tiocgptpeer(
-        &master,
-        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-    )
-    .wall(wall, || "ioctl(TIOCGPTPEER)".to_owned())?;
-    if plan.ids.own_block() {
-        // Programs open their terminal anew by its name.
-        let (uid, gid) = (rustix::fs::Uid::from_raw(USER), rustix::fs::Gid::from_raw(USER));
-        rustix::fs::fchown(&slave, Some(uid), Some(gid))
-            .wall(wall, || format!("fchown(terminal, {USER})"))?;
-    }
-    Ok((master, slave))
 }
 
 /// The same file at a number that is nobody's place.

@@ -17,6 +17,7 @@
 use crate::cgroup::{Cgroup, MemoryWatch};
 use crate::error::{For, Result};
 use crate::ids::Ids;
+use crate::image::Image;
 use crate::plan::Plan;
 use crate::report::{self, word};
 use crate::sandbox::{Ended, discard};
@@ -24,7 +25,6 @@ use crate::sys;
 use model::{LimitHit, Wall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::SealFlags;
 use rustix::net::SendFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::time::{Duration, Instant};
@@ -46,14 +46,15 @@ impl Post<'_> {
     /// The warden's life.
     pub(crate) fn hold(
         self,
-        program: &OwnedFd,
-        image: &[u8],
+        image: &Image,
+        program: &[u8],
         tell: OwnedFd,
         abandoned: impl FnOnce(Ended),
     ) -> ! {
         let home = self.plan.cgroup.as_ref();
         // Without the agent's program the builder waits for ever: our death is what the caller notices.
-        if self.shed(&[program.as_raw_fd(), tell.as_raw_fd()]).and_then(|()| seal(program, image)).is_err() {
+        let kept = [image.as_fd().as_raw_fd(), tell.as_raw_fd()];
+        if self.shed(&kept).and_then(|()| image.fill(program)).is_err() {
             sys::exit_now(1)
         }
         let Ok((word::WATCH, mut watched)) = report::hear(self.line.as_fd()) else {
@@ -111,7 +112,7 @@ impl Post<'_> {
         loop {
             let mut fds = vec![PollFd::new(&self.line, PollFlags::IN)];
             if let Some(memory) = &memory {
-                fds.push(PollFd::from_borrowed_fd(memory.as_fd(), PollFlags::IN | PollFlags::PRI));
+                fds.push(PollFd::from_borrowed_fd(memory.as_fd(), memory.interest()));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let wait = left
@@ -176,19 +177,4 @@ fn is_over(first: &OwnedFd) -> bool {
 
 fn kill(first: &OwnedFd) {
     let _ = pidfd_send_signal(first, Signal::KILL);
-}
-
-/// Fills the memory file and makes it unchangeable for ever: what runs inside can be read there, never replaced.
-fn seal(program: &OwnedFd, image: &[u8]) -> Result<()> {
-    let wall = Wall::OwnRoot;
-    let mut rest = image;
-    while !rest.is_empty() {
-        let written = rustix::io::write(program, rest).wall(wall, || "write(memfd)".to_owned())?;
-        rest = &rest[written..];
-    }
-    rustix::fs::fcntl_add_seals(
-        program,
-        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-    )
-    .wall(wall, || "fcntl(F_ADD_SEALS)".to_owned())
 }

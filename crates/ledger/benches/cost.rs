@@ -1,8 +1,9 @@
-//! What opening, recording and sealing cost: the median of many, in microseconds.
+//! What opening, recording and sealing cost, alone and in a group: the median of many, in microseconds.
 
-use ledger::{Ledger, verify};
-use model::{Clock, Decision, Effect, Event, Moment, SandboxId};
+use ledger::{Group, Ledger, verify};
+use model::{Clock, Decision, Effect, Event, Moment, SandboxId, Source};
 use std::path::Path;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 struct Still;
@@ -29,6 +30,7 @@ fn event() -> Event {
         cwd: "/work".into(),
         user: "agent".into(),
         decision: Decision { verdict: "allow", rule: "exec".into() },
+        source: Source::Caller,
     }
 }
 
@@ -46,6 +48,41 @@ fn timed(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
+}
+
+/// Recorders at one time.
+const RECORDERS: usize = 64;
+const RECORDS: usize = 500;
+
+/// Records and waits, as many times; gives how long each took.
+fn recorder(group: &Group, times: usize) -> Vec<Duration> {
+    let (tell, told) = channel();
+    let once = |_| {
+        let tell = tell.clone();
+        timed(|| {
+            group.record(Command, move |recorded| {
+                let _ = tell.send(recorded.is_ok());
+            });
+            assert_eq!(told.recv(), Ok(true), "room on the disk");
+        })
+    };
+    (0..times).map(once).collect()
+}
+
+fn group(state: &Path) {
+    let group = Group::start(state, Still).expect("a state directory that can be written");
+    let mut lone = recorder(&group, 2000).into_iter();
+    median("group, one recorder: record", 2000, || lone.next().unwrap_or_default());
+    let start = Instant::now();
+    let mut all: Vec<Duration> = std::thread::scope(|scope| {
+        let recorders: Vec<_> = (0..RECORDERS).map(|_| scope.spawn(|| recorder(&group, RECORDS))).collect();
+        recorders.into_iter().flat_map(|recorder| recorder.join().unwrap_or_default()).collect()
+    });
+    let per_second = all.len() as f64 / start.elapsed().as_secs_f64();
+    all.sort();
+    let at = |part: usize| all[all.len() * part / 100].as_secs_f64() * 1e6;
+    println!("{:<40} {per_second:>8.0} per second", "group, 64 recorders");
+    println!("{:<40} {:>8.1} us, p99 {:.1} us", "group, 64 recorders: record", at(50), at(99));
 }
 
 fn main() {
@@ -75,7 +112,8 @@ fn main() {
         ledger.observe(event()).expect("room on the disk");
         timed(|| drop(ledger.seal().expect("a key")))
     });
-    median("verify, 104,000 records", 3, || {
+    group(state);
+    median("verify, all of them", 3, || {
         timed(|| assert!(verify(state, None).is_ok_and(|r| r.problems.is_empty())))
     });
 }

@@ -45,6 +45,17 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// More waits to be written than may. Nothing was recorded; it can be tried again.
+    #[error("the ledger's queue is full: {events} events of {bytes} bytes wait to be written")]
+    Full {
+        /// Events that wait.
+        events: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// The thread that writes has ended.
+    #[error("the ledger is closed")]
+    Closed,
     /// An effect that names no event leaves nothing to prove.
     #[error("the effect names no event to record")]
     Nothing,

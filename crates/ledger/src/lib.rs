@@ -11,6 +11,7 @@
 mod disk;
 mod error;
 mod frame;
+mod group;
 mod hash;
 mod head;
 mod keys;
@@ -26,37 +27,24 @@ mod verify;
 mod writer;
 
 pub use error::Error;
+pub use group::{Group, QUEUE_BYTES_MAX, QUEUE_EVENTS_MAX};
 pub use hash::Hash;
 pub use note::Checkpoint;
-pub use read::{Entry, read};
+pub use read::{Entry, read, read_from, size};
 pub use recorded::{Receipt, Recorded};
 pub use verify::{Flaw, Problem, Report, verify};
 
 use model::{Clock, Effect, Event};
+use record::Draft;
 use std::path::Path;
+use writer::{Until, Writer};
 
 /// The log of one state directory, open for appending.
 ///
 /// It holds no lock between calls. Every process, and every fork of one, may have its own.
 pub struct Ledger {
-    log: Box<dyn Append>,
-}
-
-/// What appends to a log: this process, or one that it asks.
-trait Append {
-    /// Appends events in one write; gives the place of each.
-    fn append(&mut self, events: &[Event], durable: Durable) -> Result<Vec<Receipt>, Error>;
-    /// Signs a checkpoint over everything, and syncs it.
-    fn seal(&mut self) -> Result<Checkpoint, Error>;
-}
-
-/// When appended events have to be on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Durable {
-    /// Before the call returns.
-    Now,
-    /// With the next events that have to be.
-    Later,
+    writer: Writer,
+    clock: Box<dyn Clock>,
 }
 
 impl Ledger {
@@ -66,7 +54,7 @@ impl Ledger {
     /// # Errors
     /// A file that cannot be made or read; a damaged tail; a log from which sealed records are gone.
     pub fn open(state: &Path, clock: Box<dyn Clock>) -> Result<Ledger, Error> {
-        Ok(Ledger { log: Box::new(writer::Writer::open(state, clock)?) })
+        Ok(Ledger { writer: Writer::open(state)?, clock })
     }
 
     /// Writes down what `effect` is about to do, and gives the proof that lets it be done: one write and one
@@ -75,7 +63,7 @@ impl Ledger {
     /// # Errors
     /// Nothing was recorded, so nothing may be done. The log is as it was before.
     pub fn record<E: Effect>(&mut self, effect: E) -> Result<Recorded<E>, Error> {
-        let receipts = self.log.append(&effect.events(), Durable::Now)?;
+        let receipts = self.append(&effect.events(), Until::Durable)?;
         let last = *receipts.last().ok_or(Error::Nothing)?;
         Ok(Recorded::new(effect, last))
     }
@@ -85,7 +73,7 @@ impl Ledger {
     /// # Errors
     /// The event was not written.
     pub fn observe(&mut self, event: Event) -> Result<(), Error> {
-        self.log.append(&[event], Durable::Later).map(drop)
+        self.append(&[event], Until::Written).map(drop)
     }
 
     /// Signs a checkpoint over all records and makes everything durable. When the newest checkpoint covers
@@ -94,6 +82,16 @@ impl Ledger {
     /// # Errors
     /// A key that cannot be read, or a file that cannot be written. The records stay as durable as they were.
     pub fn seal(&mut self) -> Result<Checkpoint, Error> {
-        self.log.seal()
+        // A commit that was asked for a checkpoint always says what came of it.
+        self.writer.commit(&[], Until::Sealed)?.checkpoint.unwrap_or(Err(Error::Nothing))
+    }
+
+    fn append(&mut self, events: &[Event], until: Until) -> Result<Vec<Receipt>, Error> {
+        let at = self.clock.now();
+        let drafts = events.iter().map(|event| Draft::new(event, at)).collect::<Result<Vec<_>, _>>()?;
+        match drafts.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(self.writer.commit(&drafts.iter().collect::<Vec<_>>(), until)?.receipts),
+        }
     }
 }

@@ -28,12 +28,38 @@ pub struct Entry {
 /// # Errors
 /// There is no log, or its tail cannot be read.
 pub fn read(state: &Path) -> Result<impl Iterator<Item = Result<Entry, Error>>, Error> {
+    read_from(state, 0)
+}
+
+/// Reads the records from number `first` on, as [`read`] does. What is before costs nothing.
+///
+/// # Errors
+/// As there.
+pub fn read_from(state: &Path, first: u64) -> Result<impl Iterator<Item = Result<Entry, Error>>, Error> {
     let state = State::open(state)?;
     let tail = snapshot(&state)?;
     let (header, start) = Header::decode(&tail).map_err(|what| state.damaged(TAIL, 0, what))?;
     let covered = covered(&header, &tail[start..]);
     let bundles = header.first / WIDTH as u64;
-    Ok(Entries { state, bundles, next: 0, covered, tail, start, ready: VecDeque::new() })
+    let next = (first / WIDTH as u64).min(bundles);
+    let entries = Entries { state, bundles, next, covered, tail, start, ready: VecDeque::new() };
+    Ok(entries.filter(move |entry| entry.as_ref().map_or(true, |entry| entry.seq >= first)))
+}
+
+/// How many records there are. The cost does not depend on that.
+///
+/// # Errors
+/// There is no log, or its tail cannot be read.
+pub fn size(state: &Path) -> Result<u64, Error> {
+    let state = State::open(state)?;
+    let tail = snapshot(&state)?;
+    let (header, mut at) = Header::decode(&tail).map_err(|what| state.damaged(TAIL, 0, what))?;
+    let mut size = header.first;
+    while let Next::Frame(frame) = frame::next(&tail[at..], Check::Layout) {
+        size += u64::from(frame.kind == Kind::Entry);
+        at += frame.len();
+    }
+    Ok(size)
 }
 
 /// The bytes of the tail at one moment. A writer that trims while we read could show us two moments at once;

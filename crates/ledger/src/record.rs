@@ -1,7 +1,7 @@
 //! One event as the bytes that are hashed: a line of JSON with a fixed order of fields.
 
 use crate::{Error, Hash};
-use model::{Event, Moment};
+use model::{Event, Moment, rfc3339};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -9,62 +9,78 @@ use sha2::{Digest, Sha256};
 /// The longest record, because an entry bundle counts its bytes in 16 bits.
 pub(crate) const RECORD_BYTES_MAX: usize = 65_535;
 
-/// What a record says beside its event.
+/// An event on its way into the log: its JSON, made where somebody has time for it, and when it was handed over.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    at: Moment,
+    json: Vec<u8>,
+}
+
+impl Draft {
+    /// Writes an event as JSON.
+    pub(crate) fn new(event: &Event, at: Moment) -> Result<Draft, Error> {
+        Ok(Draft { at, json: serde_json::to_vec(event).map_err(Error::Encode)? })
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.json.len()
+    }
+}
+
+/// What a record says beside its event and its time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp<'a> {
     pub(crate) seq: u64,
-    pub(crate) at: Moment,
     pub(crate) boot: &'a str,
     pub(crate) prev: Hash,
 }
 
 #[derive(Serialize)]
-struct Record<'a, E> {
+struct Record<'a> {
     v: u32,
     seq: u64,
     time: String,
     boot_ns: u64,
     boot: &'a str,
-    #[serde(flatten)]
-    event: E,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shortened: Option<String>,
-    prev: String,
 }
 
 /// The bytes of a record. An event that does not fit is shortened, never refused.
-pub(crate) fn encode(event: &Event, stamp: Stamp<'_>) -> Result<Vec<u8>, Error> {
-    let whole = line(event, None, stamp)?;
-    if whole.len() <= RECORD_BYTES_MAX { Ok(whole) } else { shortened(event, stamp) }
+pub(crate) fn encode(draft: &Draft, stamp: Stamp<'_>) -> Result<Vec<u8>, Error> {
+    let whole = line(&draft.json, None, draft.at, stamp)?;
+    if whole.len() <= RECORD_BYTES_MAX { Ok(whole) } else { shortened(draft, stamp) }
 }
 
-fn line(event: impl Serialize, shortened: Option<String>, stamp: Stamp<'_>) -> Result<Vec<u8>, Error> {
-    let record = Record {
-        v: 1,
-        seq: stamp.seq,
-        time: rfc3339(stamp.at.wall_ns),
-        boot_ns: stamp.at.boot_ns,
-        boot: stamp.boot,
-        event,
-        shortened,
-        prev: stamp.prev.to_string(),
-    };
-    serde_json::to_vec(&record).map_err(Error::Encode)
+/// Joins three objects into one: the stamp's fields, those of the event as they were written, and the rest.
+fn line(event: &[u8], shortened: Option<&str>, at: Moment, stamp: Stamp<'_>) -> Result<Vec<u8>, Error> {
+    let Stamp { seq, boot, prev } = stamp;
+    let record = Record { v: 1, seq, time: rfc3339(at.wall_ns), boot_ns: at.boot_ns, boot };
+    let mut bytes = serde_json::to_vec(&record).map_err(Error::Encode)?;
+    bytes.reserve(event.len() + 256);
+    *bytes.last_mut().ok_or(Error::Nothing)? = b',';
+    // Every event is an object with at least its name in it.
+    bytes.extend_from_slice(event.get(1..event.len() - 1).ok_or(Error::Nothing)?);
+    if let Some(hash) = shortened {
+        bytes.extend_from_slice(format!(r#","shortened":"{hash}""#).as_bytes());
+    }
+    bytes.extend_from_slice(format!(r#","prev":"{prev}"}}"#).as_bytes());
+    Ok(bytes)
 }
 
 /// Cuts strings to ever fewer bytes, and lists to a 64th as many items, until the record fits. The field
 /// `shortened` holds the hash of the whole event, so that whoever kept it can prove what it was.
-fn shortened(event: &Event, stamp: Stamp<'_>) -> Result<Vec<u8>, Error> {
-    let text = serde_json::to_vec(event).map_err(Error::Encode)?;
-    let whole: Value = serde_json::from_slice(&text).map_err(Error::Encode)?;
-    let hash = format!("sha256:{:x}", Sha256::digest(&text));
+fn shortened(draft: &Draft, stamp: Stamp<'_>) -> Result<Vec<u8>, Error> {
+    let whole: Value = serde_json::from_slice(&draft.json).map_err(Error::Encode)?;
+    let hash = format!("sha256:{:x}", Sha256::digest(&draft.json));
     for shift in 0..9 {
-        let bytes = line(cut(&whole, 16_384 >> shift), Some(hash.clone()), stamp)?;
+        let event = serde_json::to_vec(&cut(&whole, 16_384 >> shift)).map_err(Error::Encode)?;
+        let bytes = line(&event, Some(&hash), draft.at, stamp)?;
         if bytes.len() <= RECORD_BYTES_MAX {
             return Ok(bytes);
         }
     }
-    line(json!({ "event": whole["event"] }), Some(hash), stamp)
+    let event = serde_json::to_vec(&json!({ "event": whole["event"] })).map_err(Error::Encode)?;
+    line(&event, Some(&hash), draft.at, stamp)
 }
 
 fn cut(value: &Value, bytes_max: usize) -> Value {
@@ -86,32 +102,15 @@ fn cut(value: &Value, bytes_max: usize) -> Value {
     }
 }
 
-/// `2026-01-31T12:00:00.000000Z`. The calendar is Howard Hinnant's `civil_from_days`, by years that begin in
-/// March, so that the leap day is the last of its year.
-fn rfc3339(wall_ns: i64) -> String {
-    let micros = wall_ns.div_euclid(1000);
-    let (seconds, micro) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let (days, second) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{micro:06}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Decision, SandboxId};
+    use model::{Decision, SandboxId, Source};
     use proptest::prelude::*;
 
-    fn stamp() -> Stamp<'static> {
+    fn record(event: &Event) -> Vec<u8> {
         let at = Moment { wall_ns: 1_700_000_000_123_456_789, boot_ns: 7 };
-        Stamp { seq: 3, at, boot: "b", prev: Hash::ZERO }
+        encode(&Draft::new(event, at).unwrap(), Stamp { seq: 3, boot: "b", prev: Hash::ZERO }).unwrap()
     }
 
     fn exec(argv: Vec<String>) -> Event {
@@ -122,12 +121,13 @@ mod tests {
             cwd: "/".into(),
             user: "root".into(),
             decision: Decision { verdict: "allow", rule: "exec".into() },
+            source: Source::Caller,
         }
     }
 
     #[test]
     fn the_fields_of_a_record_stand_in_a_fixed_order() {
-        let bytes = encode(&exec(vec!["ls".into()]), stamp()).unwrap();
+        let bytes = record(&exec(vec!["ls".into()]));
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             concat!(
@@ -140,22 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn the_calendar_knows_leap_days_and_what_was_before_1970() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00.000000Z"),
-            (951_782_400, "2000-02-29T00:00:00.000000Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
-            (-1, "1969-12-31T23:59:59.000000Z"),
-        ] {
-            assert_eq!(rfc3339(seconds * 1_000_000_000), text);
-        }
-    }
-
-    #[test]
     fn a_long_command_keeps_its_beginning_and_the_hash_of_the_whole() {
         let event = exec((0..100_000).map(|n| format!("argument {n}")).collect());
-        let bytes = encode(&event, stamp()).unwrap();
+        let bytes = record(&event);
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         let argv = value["argv"].as_array().unwrap();
         assert_eq!(argv[0], "argument 0");
@@ -170,7 +157,7 @@ mod tests {
         #[test]
         fn every_event_fits(argument in "\\PC{0,40}", repeat in 0..4_000usize, count in 0..300usize) {
             let event = exec(vec![argument.repeat(repeat); count.min(500_000 / (1 + argument.len() * repeat))]);
-            let bytes = encode(&event, stamp()).unwrap();
+            let bytes = record(&event);
             prop_assert!(bytes.len() <= RECORD_BYTES_MAX);
             prop_assert!(serde_json::from_slice::<Value>(&bytes).is_ok());
         }

@@ -4,7 +4,7 @@ use crate::Hash;
 
 /// An effect whose events are on disk.
 ///
-/// Only [`crate::Ledger::record`] makes one, so a function that takes a `Recorded` cannot be called for
+/// Only [`crate::Ledger::record`] and [`crate::Group::record`] make one, so a function that takes a `Recorded` cannot be called for
 /// something that was not written down. It is not `Clone`: one record allows one effect.
 ///
 /// ```compile_fail,E0451

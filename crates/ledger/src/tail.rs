@@ -5,6 +5,7 @@ use crate::frame::{self, Check, Header, Kind, Next};
 use crate::head::{self, Found};
 use crate::layout::{TAIL, TAIL_BYTES_MAX};
 use crate::tree::Frontier;
+use crate::writer::Until;
 use crate::{Checkpoint, Error, Hash};
 use rustix::fs::{OFlags, fstat, ftruncate};
 use std::fs::File;
@@ -22,6 +23,9 @@ pub(crate) struct Tail {
     /// Over all that is before the tail, and as many of its leaves as [`Tail::grow`] has seen.
     tree: Frontier,
     newest: Option<Checkpoint>,
+    /// A sync failed. The kernel says so once and then takes the bytes for written, so that a later sync that
+    /// succeeds tells nothing about them.
+    doubtful: bool,
     /// What was read while bodies were taken for granted, up to `len`.
     unchecked: Vec<u8>,
 }
@@ -57,7 +61,8 @@ impl Tail {
         };
         let tree = Frontier::new(header.first, header.frontier.clone());
         let (leaves, unchecked) = (Vec::new(), Vec::new());
-        let mut tail = Tail { file, inode, len: len as u64, header, leaves, tree, newest, unchecked };
+        let mut tail =
+            Tail { file, inode, len: len as u64, header, leaves, tree, newest, doubtful: false, unchecked };
         let trusted = if trust == Trust::Sealed { head } else { 0 };
         tail.take(state, &bytes[len..], trusted)?;
         if trust == Trust::Sealed {
@@ -93,7 +98,9 @@ impl Tail {
     pub(crate) fn catch_up(&mut self, state: &State) -> Result<(), Error> {
         let stat = state.stat(TAIL)?;
         let size = stat.st_size as u64;
-        if stat.st_ino != self.inode || size < self.len {
+        if self.doubtful && stat.st_ino == self.inode {
+            self.renew(state)?;
+        } else if stat.st_ino != self.inode || size < self.len {
             *self = Tail::load(state, Trust::Nothing)?;
         } else if size > self.len {
             let bytes = state.read_from(TAIL, &mut self.file, self.len, TAIL_BYTES_MAX)?;
@@ -109,15 +116,10 @@ impl Tail {
     }
 
     /// Appends whole frames, all or nothing, and syncs them when asked to.
-    pub(crate) fn append(
-        &mut self,
-        state: &State,
-        bytes: &[u8],
-        durable: crate::Durable,
-    ) -> Result<(), Error> {
-        let written = state.write_at(TAIL, &self.file, self.len, bytes).and_then(|()| match durable {
-            crate::Durable::Now => self.sync(state),
-            crate::Durable::Later => Ok(()),
+    pub(crate) fn append(&mut self, state: &State, bytes: &[u8], until: Until) -> Result<(), Error> {
+        let written = state.write_at(TAIL, &self.file, self.len, bytes).and_then(|()| match until {
+            Until::Written => Ok(()),
+            Until::Durable | Until::Sealed => self.sync(state),
         });
         if written.is_err() {
             // Nobody was told that these bytes are recorded. If they cannot be taken back either, what stands
@@ -129,8 +131,20 @@ impl Tail {
     }
 
     /// Makes everything in the file durable.
-    pub(crate) fn sync(&self, state: &State) -> Result<(), Error> {
-        rustix::fs::fdatasync(&self.file).map_err(|errno| state.failed("fdatasync", TAIL, errno))
+    fn sync(&mut self, state: &State) -> Result<(), Error> {
+        let synced =
+            rustix::fs::fdatasync(&self.file).map_err(|errno| state.failed("fdatasync", TAIL, errno));
+        self.doubtful = synced.is_err();
+        synced
+    }
+
+    /// Writes the whole file anew, and reads it back.
+    fn renew(&mut self, state: &State) -> Result<(), Error> {
+        let whole = Tail::load(state, Trust::Nothing)?.bytes(state)?;
+        state.replace(TAIL, &whole)?;
+        state.sync_dir("log")?;
+        *self = Tail::load(state, Trust::Nothing)?;
+        Ok(())
     }
 
     /// How many records the log holds.
@@ -153,16 +167,18 @@ impl Tail {
         self.newest.as_ref()
     }
 
-    /// Lets the tree grow to the last record, which [`Tail::root`] would do otherwise.
+    /// Lets the tree grow to the last record, which [`Tail::root_with`] would do otherwise.
     pub(crate) fn grow(&mut self) {
         let grown = (self.tree.size() - self.header.first) as usize;
         self.tree.extend(self.leaves[grown..].iter().copied());
     }
 
-    /// The root of the tree over all records.
-    pub(crate) fn root(&mut self) -> Hash {
+    /// The root of the tree over all records and `more`.
+    pub(crate) fn root_with(&mut self, more: impl IntoIterator<Item = Hash>) -> Hash {
         self.grow();
-        self.tree.root()
+        let mut tree = self.tree.clone();
+        tree.extend(more);
+        tree.root()
     }
 
     /// All bytes that are known to be whole.
@@ -202,4 +218,34 @@ impl Tail {
 
 fn checkpoint(note: &[u8]) -> Option<Checkpoint> {
     Checkpoint::parse(std::str::from_utf8(note).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Draft;
+    use crate::writer::Writer;
+    use model::{Event, Moment, SandboxId};
+
+    #[test]
+    fn after_a_sync_that_failed_the_file_is_written_anew_and_goes_on() {
+        let place = tempfile::TempDir::new().unwrap();
+        let event = Event::ExecEnd { sandbox: SandboxId::from_random([1; 20]), exec: 1, status: 0 };
+        let draft = Draft::new(&event, Moment { wall_ns: 0, boot_ns: 0 }).unwrap();
+        let mut writer = Writer::open(place.path()).unwrap();
+        writer.commit(&[&draft, &draft], Until::Durable).unwrap();
+        let state = State::open(place.path()).unwrap();
+        let mut tail = Tail::load(&state, Trust::Nothing).unwrap();
+        let (inode, bytes) = (tail.inode, tail.bytes(&state).unwrap());
+        tail.doubtful = true;
+        {
+            let _lock = state.lock().unwrap();
+            tail.catch_up(&state).unwrap();
+        }
+        assert_ne!(tail.inode, inode);
+        assert_eq!((tail.doubtful, tail.bytes(&state).unwrap()), (false, bytes));
+        // Another writer that was open all the time follows.
+        assert_eq!(writer.commit(&[&draft], Until::Durable).unwrap().receipts[0].seq, 2);
+        assert_eq!(crate::verify(place.path(), None).unwrap().problems, vec![]);
+    }
 }

@@ -5,16 +5,33 @@ use crate::frame::{self, Header, Kind};
 use crate::head::{self, Found, Head};
 use crate::layout::{TAIL, WIDTH};
 use crate::note::Key;
-use crate::record::{self, Stamp};
+use crate::record::{self, Draft, Stamp};
 use crate::tail::{Tail, Trust};
-use crate::{Append, Checkpoint, Durable, Error, Hash, Receipt, keys, roll};
-use model::{Clock, Event};
+use crate::{Checkpoint, Error, Hash, Receipt, keys, roll};
 use std::path::Path;
+
+/// When appended events have to be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// With the next events that have to be.
+    Written,
+    /// Before the call returns.
+    Durable,
+    /// Before the call returns, with a checkpoint over them and everything before.
+    Sealed,
+}
+
+/// What came of a commit.
+pub(crate) struct Commit {
+    /// The place of each event.
+    pub(crate) receipts: Vec<Receipt>,
+    /// With [`Until::Sealed`]: the checkpoint, or why there is none although the events are on disk.
+    pub(crate) checkpoint: Option<Result<Checkpoint, Error>>,
+}
 
 /// A writer of one log.
 pub(crate) struct Writer {
     state: State,
-    clock: Box<dyn Clock>,
     boot: String,
     tail: Tail,
     /// Read when something is first recorded: what could not be sealed in the end must not begin.
@@ -25,7 +42,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Opens a log, or creates it.
-    pub(crate) fn open(path: &Path, clock: Box<dyn Clock>) -> Result<Writer, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Writer, Error> {
         let state = State::open_or_create(path)?;
         let tail = match Tail::load(&state, Trust::Sealed) {
             Err(error) if error.is_missing() => create(&state)?,
@@ -36,7 +53,7 @@ impl Writer {
             }
             other => other?,
         };
-        Ok(Writer { state, clock, boot: boot_id(), tail, key: None, acknowledged: 0 })
+        Ok(Writer { state, boot: boot_id(), tail, key: None, acknowledged: 0 })
     }
 
     fn key(&mut self) -> Result<&Key, Error> {
@@ -60,14 +77,12 @@ impl Writer {
             false => Ok(()),
         }
     }
-}
 
-impl Append for Writer {
-    fn append(&mut self, events: &[Event], durable: Durable) -> Result<Vec<Receipt>, Error> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let first = durable == Durable::Now && self.key.is_none();
+    /// Appends events, and a checkpoint where one is asked for, in one write and at most one sync.
+    ///
+    /// When the newest checkpoint covers everything already, it is that one.
+    pub(crate) fn commit(&mut self, drafts: &[&Draft], until: Until) -> Result<Commit, Error> {
+        let first = self.key.is_none() && until != Until::Written && !drafts.is_empty();
         if first {
             self.key()?;
         }
@@ -78,45 +93,45 @@ impl Append for Writer {
             self.tail.grow();
         }
         self.prepare()?;
-        let at = self.clock.now();
         let mut frames = Vec::new();
-        let mut receipts: Vec<Receipt> = Vec::with_capacity(events.len());
-        for (seq, event) in (self.tail.size()..).zip(events) {
-            let prev = receipts.last().map_or_else(|| self.tail.last(), |receipt| receipt.hash);
-            let bytes = record::encode(event, Stamp { seq, at, boot: &self.boot, prev })?;
-            let hash = Hash::leaf(&bytes);
-            frame::push(&mut frames, Kind::Entry, &bytes, hash);
-            receipts.push(Receipt { seq, hash });
-        }
-        self.tail.append(&self.state, &frames, durable)?;
-        if durable == Durable::Now {
+        let receipts = self.encode(drafts, &mut frames)?;
+        let checkpoint = match until {
+            Until::Sealed => Some(self.sign(&receipts, &mut frames)?),
+            Until::Written | Until::Durable => None,
+        };
+        self.tail.append(&self.state, &frames, until)?;
+        if until != Until::Written {
             self.acknowledged = self.tail.size();
+        }
+        let checkpoint = checkpoint.map(|checkpoint| {
+            let head = Head { size: checkpoint.size(), root: checkpoint.root() };
+            head::write(&self.state, head).map(|()| checkpoint)
+        });
+        Ok(Commit { receipts, checkpoint })
+    }
+
+    fn encode(&self, drafts: &[&Draft], frames: &mut Vec<u8>) -> Result<Vec<Receipt>, Error> {
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(drafts.len());
+        for (seq, draft) in (self.tail.size()..).zip(drafts) {
+            let prev = receipts.last().map_or_else(|| self.tail.last(), |receipt| receipt.hash);
+            let bytes = record::encode(draft, Stamp { seq, boot: &self.boot, prev })?;
+            let hash = Hash::leaf(&bytes);
+            frame::push(frames, Kind::Entry, &bytes, hash);
+            receipts.push(Receipt { seq, hash });
         }
         Ok(receipts)
     }
 
-    fn seal(&mut self) -> Result<Checkpoint, Error> {
-        let _lock = self.state.lock()?;
-        self.prepare()?;
-        let size = self.tail.size();
-        let checkpoint = match self.tail.newest() {
-            Some(newest) if newest.size() == size => {
-                let newest = newest.clone();
-                self.tail.sync(&self.state)?;
-                newest
-            }
-            _ => {
-                let root = self.tail.root();
-                let checkpoint = self.key()?.sign(size, root);
-                let note = checkpoint.note().as_bytes();
-                let mut frames = Vec::new();
-                frame::push(&mut frames, Kind::Checkpoint, note, Hash::leaf(note));
-                self.tail.append(&self.state, &frames, Durable::Now)?;
-                checkpoint
-            }
-        };
-        self.acknowledged = size;
-        head::write(&self.state, Head { size, root: checkpoint.root() })?;
+    /// The checkpoint over all that the log holds and `receipts`.
+    fn sign(&mut self, receipts: &[Receipt], frames: &mut Vec<u8>) -> Result<Checkpoint, Error> {
+        let size = self.tail.size() + receipts.len() as u64;
+        if let Some(newest) = self.tail.newest().filter(|newest| newest.size() == size) {
+            return Ok(newest.clone());
+        }
+        let root = self.tail.root_with(receipts.iter().map(|receipt| receipt.hash));
+        let checkpoint = self.key()?.sign(size, root);
+        let note = checkpoint.note().as_bytes();
+        frame::push(frames, Kind::Checkpoint, note, Hash::leaf(note));
         Ok(checkpoint)
     }
 }

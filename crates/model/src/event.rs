@@ -2,8 +2,8 @@
 //!
 //! Strings that a stranger chose (arguments, paths) are [`crate::quote`]d before they get here.
 
-use crate::{Limits, SandboxId, Walls};
-use serde::Serialize;
+use crate::{KeyId, Limits, SandboxId, Walls};
+use serde::{Deserialize, Serialize};
 
 /// Something that the ledger remembers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,6 +18,23 @@ pub enum Event {
         hash: String,
         /// `shipped:NAME`, or the path it was read from.
         origin: String,
+    },
+    /// Somebody asked for a sandbox through the API; its `sandbox.start` follows.
+    #[serde(rename = "sandbox.create")]
+    Create {
+        /// Which one.
+        sandbox: SandboxId,
+        /// Whose it will be.
+        key: KeyId,
+        /// The template, as it was asked for.
+        template: String,
+        /// When it is ended unless that is changed, in milliseconds from now.
+        timeout_ms: u64,
+        /// What its owner notes about it is not recorded; its bytes, as JSON.
+        metadata_bytes: u64,
+        /// SHA-256 of that, as `sha256:` and 64 hexadecimal digits; none when there is nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metadata: Option<String>,
     },
     /// A sandbox is about to be built.
     #[serde(rename = "sandbox.start")]
@@ -60,6 +77,19 @@ pub enum Event {
         user: String,
         /// What decided that it may.
         decision: Decision,
+        /// Who asked.
+        #[serde(skip_serializing_if = "Source::is_caller")]
+        source: Source,
+    },
+    /// A command is about to be sent a signal that was asked for through the API.
+    #[serde(rename = "exec.signal")]
+    Signal {
+        /// Where.
+        sandbox: SandboxId,
+        /// Which command.
+        exec: u32,
+        /// The signal's number.
+        signal: i32,
     },
     /// A command ended.
     #[serde(rename = "exec.end")]
@@ -70,6 +100,31 @@ pub enum Event {
         exec: u32,
         /// Exit status, 128+n when signal n ended it.
         status: u8,
+    },
+    /// A file is about to be touched, as was asked for through the API.
+    #[serde(rename = "file")]
+    File {
+        /// Where.
+        sandbox: SandboxId,
+        /// What is done.
+        op: FileOp,
+        /// To which file.
+        path: String,
+        /// Where a file is moved to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// With the rights of which user inside.
+        user: String,
+        /// What decided that it may.
+        decision: Decision,
+    },
+    /// A sandbox is about to get another time to end, as was asked for through the API.
+    #[serde(rename = "sandbox.timeout")]
+    Timeout {
+        /// Which one.
+        sandbox: SandboxId,
+        /// When it is ended, in milliseconds from now.
+        timeout_ms: u64,
     },
     /// Something was asked for and refused.
     #[serde(rename = "denial")]
@@ -114,6 +169,52 @@ pub enum Event {
         /// What was left behind because it is no regular file or directory, or could not be copied; the first 100.
         refused: Vec<String>,
     },
+    /// A server is about to listen.
+    #[serde(rename = "server.start")]
+    ServerStart {
+        /// Casemate's version.
+        version: String,
+        /// Address and port.
+        listen: String,
+    },
+    /// A server found sandboxes that outlived the one before, and took them over.
+    #[serde(rename = "server.adopt")]
+    ServerAdopt {
+        /// How many.
+        sandboxes: u32,
+    },
+    /// A server was asked to end, and does; its sandboxes live on.
+    #[serde(rename = "server.stop")]
+    ServerStop {
+        /// How many.
+        sandboxes: u32,
+    },
+    /// Every sandbox was ended at once.
+    #[serde(rename = "stop.all")]
+    StopAll {
+        /// How many there were.
+        sandboxes: u32,
+    },
+    /// An API key is about to be made.
+    #[serde(rename = "key.create")]
+    KeyCreate {
+        /// Which one. Its secret is on no record.
+        key: KeyId,
+        /// What it is called.
+        name: String,
+    },
+    /// An API key is about to be revoked.
+    #[serde(rename = "key.revoke")]
+    KeyRevoke {
+        /// Which one.
+        key: KeyId,
+    },
+    /// More was observed than could be kept until it was written: a gap, at this place.
+    #[serde(rename = "ledger.lost")]
+    Lost {
+        /// How many observations are not on record.
+        observations: u64,
+    },
     /// A sandbox is gone.
     #[serde(rename = "sandbox.end")]
     End {
@@ -137,8 +238,59 @@ pub struct Decision {
     pub rule: String,
 }
 
-/// A limit that was reached.
+/// Who asked for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Whoever called `casemate run`.
+    Caller,
+    /// A client of the API.
+    Api,
+}
+
+impl Source {
+    /// Whether it goes without saying: records of a run have no `source`.
+    fn is_caller(&self) -> bool {
+        *self == Source::Caller
+    }
+}
+
+/// What is done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileOp {
+    /// Its bytes go out.
+    Read,
+    /// Its bytes come in.
+    Write,
+    /// It is described.
+    Stat,
+    /// A directory is listed.
+    List,
+    /// A directory is made.
+    MakeDir,
+    /// It gets another name.
+    Move,
+    /// It is removed, with all that is below.
+    Remove,
+}
+
+impl std::fmt::Display for FileOp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FileOp::Read => "read",
+            FileOp::Write => "write",
+            FileOp::Stat => "stat",
+            FileOp::List => "list",
+            FileOp::MakeDir => "make-dir",
+            FileOp::Move => "move",
+            FileOp::Remove => "remove",
+        })
+    }
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitHit {
     /// Memory: the kernel ended the whole sandbox.
@@ -163,6 +315,14 @@ pub enum EndReason {
     Limit(LimitHit),
     /// A person or a program asked for its end; the number of the signal that said so.
     Stopped(i32),
+    /// Its owner ended it through the API.
+    Killed,
+    /// The time that its owner gave it was over.
+    Timeout,
+    /// It was without a server for as long as its policy permits.
+    Lease,
+    /// Every sandbox was ended at once.
+    StopAll,
     /// Whoever watched it died; it was ended with it.
     Abandoned,
     /// It never came up, or its walls fell short; why.
@@ -172,7 +332,7 @@ pub enum EndReason {
 }
 
 /// What a sandbox used in its life. A figure that this machine cannot give is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// From the first wall to the last process, in milliseconds.
     pub wall_ms: u64,

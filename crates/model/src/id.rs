@@ -66,6 +66,13 @@ impl serde::Serialize for SandboxId {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for SandboxId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use jail::seccomp::{Rule, describe};
 use jail::sys::seccomp::{receive, refuse};
 use ledger::Ledger;
 use model::{Decision, Event, SandboxId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,9 +22,19 @@ pub(crate) struct Denials {
     count: u64,
 }
 
+/// What came of looking for a refused call.
+pub(crate) enum Answered {
+    /// There was none after all.
+    Nothing,
+    /// It was answered; one like it was there before, or there were too many.
+    Known,
+    /// It was answered, and is to be recorded.
+    New { asked: String, rule: String },
+}
+
 impl Denials {
-    pub(crate) fn new(listener: Option<OwnedFd>, rules: Cow<'static, [Rule]>) -> Denials {
-        Denials { listener, rules, recorded: HashSet::new(), count: 0 }
+    pub(crate) fn new(listener: Option<OwnedFd>, rules: impl Into<Cow<'static, [Rule]>>) -> Denials {
+        Denials { listener, rules: rules.into(), recorded: HashSet::new(), count: 0 }
     }
 
     /// Polls readable when there is one.
@@ -38,34 +49,51 @@ impl Denials {
 
     /// Answers one and records it if it says something new.
     pub(crate) fn answer(&mut self, sandbox: SandboxId, ledger: &mut Ledger) -> Result<(), Error> {
-        let Some(listener) = &self.listener else { return Ok(()) };
-        let Ok(call) = receive(listener.as_fd()) else {
-            // The caller died before we looked; or everything inside is gone, and so is the listener's use.
-            if self.is_hung_up() {
-                self.listener = None;
-            }
-            return Ok(());
-        };
-        let rule = self.rules.iter().find(|rule| rule.number == call.number as u32);
-        let _ = refuse(listener.as_fd(), call.id, rule.map_or(1, Rule::errno));
-        self.count += 1;
-        let (rule, asked) = describe(&self.rules, &call);
-        let new = self.recorded.len() < RECORDED_MAX && self.recorded.insert((rule.clone(), asked.clone()));
-        if new {
-            ledger.observe(Event::Denial {
+        match self.next() {
+            Answered::New { asked, rule } => ledger.observe(Event::Denial {
                 sandbox: Some(sandbox),
                 asked,
                 decision: Decision { verdict: "deny", rule },
-            })?;
+            })?,
+            Answered::Known => {}
+            // Everything inside may be gone, and so the listener's use.
+            Answered::Nothing if self.is_hung_up() => self.listener = None,
+            Answered::Nothing => {}
         }
         Ok(())
     }
 
+    /// Answers one. To be called when there is one: it would wait for it.
+    pub(crate) fn next(&mut self) -> Answered {
+        let Some(listener) = &self.listener else { return Answered::Nothing };
+        // The caller may have died before we looked.
+        let Ok(call) = receive(listener.as_fd()) else { return Answered::Nothing };
+        let rule = self.rules.iter().find(|rule| rule.number == call.number as u32);
+        let _ = refuse(listener.as_fd(), call.id, rule.map_or(1, Rule::errno));
+        self.count += 1;
+        if self.recorded.len() == RECORDED_MAX {
+            return Answered::Known;
+        }
+        let (rule, asked) = describe(&self.rules, &call);
+        match self.recorded.insert((rule.clone(), asked.clone())) {
+            true => Answered::New { asked, rule },
+            false => Answered::Known,
+        }
+    }
+
+    /// Whether there is one to answer.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.polled().contains(PollFlags::IN)
+    }
+
     fn is_hung_up(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let Some(listener) = &self.listener else { return true };
+        self.polled().contains(PollFlags::HUP)
+    }
+
+    fn polled(&self) -> PollFlags {
+        let Some(listener) = &self.listener else { return PollFlags::HUP };
         let mut fds = [PollFd::new(listener, PollFlags::IN)];
         let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        fds[0].revents().contains(PollFlags::HUP)
+        fds[0].revents()
     }
 }

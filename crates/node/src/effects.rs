@@ -1,6 +1,8 @@
 //! What a run causes, in the form in which the ledger takes it: nothing of this happens before it is written.
 
-use model::{Effect, Event, Limits, SandboxId, Walls, quote};
+pub mod api;
+
+use model::{Effect, Event, Limits, SandboxId, Source, Walls, quote};
 use policy::{ExecRequest, Permit, User};
 
 /// A sandbox is about to be built from a policy that was just read.
@@ -42,6 +44,7 @@ pub(crate) struct Execution {
     pub sandbox: SandboxId,
     pub exec: u32,
     pub permit: Permit<ExecRequest>,
+    pub source: Source,
 }
 
 impl Effect for Execution {
@@ -52,12 +55,18 @@ impl Effect for Execution {
             exec: self.exec,
             argv: request.argv.iter().map(quote).collect(),
             cwd: quote(&request.cwd),
-            user: match request.user {
-                User::User => "user".to_owned(),
-                User::Root => "root".to_owned(),
-            },
+            user: name_of(request.user),
             decision: self.permit.decision().clone(),
+            source: self.source,
         }]
+    }
+}
+
+/// A user inside, for the record.
+fn name_of(user: User) -> String {
+    match user {
+        User::User => "user".to_owned(),
+        User::Root => "root".to_owned(),
     }
 }
 

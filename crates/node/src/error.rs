@@ -55,6 +55,14 @@ pub enum Error {
         #[source]
         source: Option<io::Error>,
     },
+    /// Another file system is mounted beneath a read zone's host directory. The zone would not show it.
+    #[error("zone `{at}`: another file system is mounted beneath the directory: `{mount}`", mount = mount.display())]
+    Nested {
+        /// Where it would be inside.
+        at: String,
+        /// Where that one is mounted.
+        mount: PathBuf,
+    },
     /// The record cannot be written or continued; without it nothing happens.
     #[error("the ledger cannot be continued")]
     Ledger(#[from] ledger::Error),
@@ -107,6 +115,9 @@ impl Error {
             }
             Error::Wall(error) => wall_mend(error)?,
             Error::Denied(denied) => denied.mend.clone(),
+            Error::Nested { .. } => {
+                "unmount it, or show directories that have none beneath them, each as a zone of its own".to_owned()
+            }
             Error::Ledger(ledger::Error::Io { .. }) => {
                 "make room or give write access where the error says, or choose another place with --state".to_owned()
             }

@@ -1,17 +1,19 @@
 //! A sandbox while its command runs: one loop that carries bytes, answers refusals and listens for signals.
 
+mod connect;
+
 use crate::denials::Denials;
 use crate::effects::Execution;
 use crate::error::Error;
 use crate::relay::{self, Stream};
 use crate::terminal::Terminals;
-use agent::{Agent, End, Exec, Reply, Stdio};
+use agent::{Agent, End, Exec, Reply, Terminal, Whom};
 use jail::{Plan, Sandbox};
 use ledger::{Ledger, Recorded};
 use model::{SandboxId, quote};
 use policy::User;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Signals that ask for the end, and the one that tells of a new window size.
@@ -20,6 +22,9 @@ const SIGWINCH: i32 = 28;
 
 /// How long a command may take to end by itself after it was signalled.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the agent may take to read a request.
+const SENDING: Duration = Duration::from_secs(1);
 
 /// The only command of the sandbox.
 pub(crate) const COMMAND: u32 = 1;
@@ -44,6 +49,8 @@ pub(crate) struct Life {
     stopped: Option<i32>,
     /// When patience with a signalled command is up.
     give_up: Option<Instant>,
+    /// When patience with an agent that does not read is up.
+    send_by: Option<Instant>,
     /// Whether the connection to the agent has ended.
     agent_gone: bool,
 }
@@ -68,6 +75,7 @@ impl Life {
             master: None,
             stopped: None,
             give_up: None,
+            send_by: None,
             agent_gone: false,
         }
     }
@@ -115,62 +123,23 @@ impl Life {
             uid: ids.uid,
             gid: ids.uid,
             stdio,
-            terminal: self.terminals.stdin,
+            terminal: self.terminals.stdin.then_some(Terminal::Sandbox),
             capabilities: ids.capabilities,
-            deadline_ms: None,
+            deadline: None,
         };
-        let passed: Vec<BorrowedFd<'_>> = passed.iter().map(|fd: &OwnedFd| fd.as_fd()).collect();
-        self.agent.exec(exec, &passed).map_err(|error| match error {
+        self.agent.exec(exec, passed).map_err(|error| match error {
             agent::Error::TooLong(_) => self.not_started(E2BIG, agent::Stage::Program),
             other => failed(&other),
-        })
+        })?;
+        self.send().map_err(|error| failed(&error))
     }
 
-    /// Makes the command's three descriptors: the sandbox's terminal where the caller has one, pipes elsewhere.
-    fn connect(&mut self, passed: &mut Vec<OwnedFd>, master: Option<OwnedFd>) -> std::io::Result<[Stdio; 3]> {
-        use rustix::stdio::{stderr, stdin, stdout};
-        let terminals = self.terminals;
-        let mut stdio = [Stdio::Passed; 3];
-        if terminals.stdin {
-            stdio[0] = Stdio::Terminal;
-        } else {
-            let (read, write) = relay::pipe()?;
-            passed.push(read);
-            self.streams.insert(INPUT, Stream::new(relay::callers(stdin())?, write));
-            relay::let_go(0)?;
-        }
-        for (place, fd, is_terminal) in [(1, stdout(), terminals.stdout), (2, stderr(), terminals.stderr)] {
-            if is_terminal {
-                stdio[place] = Stdio::Terminal;
-            } else {
-                let (read, write) = relay::pipe()?;
-                passed.push(write);
-                self.streams.push(Stream::new(read, relay::callers(fd)?));
-                // Standard error stays: it is where we speak ourselves.
-                if place == 1 {
-                    relay::let_go(1)?;
-                }
-            }
-        }
-        if let Some(master) = master {
-            terminals.copy_size(&master);
-            let flags = rustix::fs::fcntl_getfl(&master)? | rustix::fs::OFlags::NONBLOCK;
-            rustix::fs::fcntl_setfl(&master, flags)?;
-            // What a terminal shows goes to where the caller looks; input that is echoed, too.
-            let shown = if terminals.stdout {
-                stdout()
-            } else if terminals.stderr {
-                stderr()
-            } else {
-                stdin()
-            };
-            self.streams.push(Stream::new(master.try_clone()?, relay::callers(shown)?));
-            if terminals.stdin {
-                self.streams.insert(INPUT, Stream::new(relay::callers(stdin())?, master.try_clone()?));
-            }
-            self.master = Some(master);
-        }
-        Ok(stdio)
+    /// Sends what the agent takes now of what it is asked.
+    fn send(&mut self) -> Result<(), agent::Error> {
+        self.agent.flush()?;
+        let waits = self.agent.wants_to_send();
+        self.send_by = waits.then(|| self.send_by.unwrap_or_else(|| Instant::now() + SENDING));
+        Ok(())
     }
 
     /// Lives until the command or the sandbox ends; gives the command's status if it said one.
@@ -196,6 +165,7 @@ impl Life {
                 sandbox.kill();
             }
             let ready = self.wait(sandbox)?;
+            self.go_on_sending(sandbox)?;
             if ready.denial {
                 self.denials.answer(self.id, ledger)?;
             }
@@ -227,6 +197,26 @@ impl Life {
         }
     }
 
+    /// An agent that does not read is of no use.
+    fn go_on_sending(&mut self, sandbox: &Sandbox) -> Result<(), Error> {
+        if self.agent_gone || !self.agent.wants_to_send() {
+            return Ok(());
+        }
+        match self.send() {
+            // The sandbox is ending; how, the warden will say.
+            Err(agent::Error::Gone) => self.agent_gone = true,
+            sent => sent.map_err(|error| failed(&error))?,
+        }
+        if self.send_by.is_some_and(|at| at <= Instant::now()) {
+            if self.stopped.is_none() {
+                return Err(Error::Failed { what: format!("the agent took no request for {SENDING:?}") });
+            }
+            self.send_by = None;
+            sandbox.kill();
+        }
+        Ok(())
+    }
+
     /// Waits for anything, and moves bytes where it can.
     fn wait(&mut self, sandbox: &Sandbox) -> Result<Ready, Error> {
         let mut fds = vec![
@@ -235,7 +225,9 @@ impl Life {
             PollFd::new(&self.signals, PollFlags::IN),
         ];
         if !self.agent_gone {
-            fds.push(PollFd::new(&self.agent, PollFlags::IN));
+            let mut interest = PollFlags::IN;
+            interest.set(PollFlags::OUT, self.agent.wants_to_send());
+            fds.push(PollFd::new(&self.agent, interest));
         }
         let denials_at = self.denials.as_fd().map(|fd| {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -243,7 +235,8 @@ impl Life {
         });
         let streams_at = fds.len();
         let open = relay::ask(&self.streams, &mut fds);
-        let left = self.give_up.map(|at| at.saturating_duration_since(Instant::now()));
+        let patience = self.give_up.into_iter().chain(self.send_by).min();
+        let left = patience.map(|at| at.saturating_duration_since(Instant::now()));
         let wait =
             left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         match poll(&mut fds, wait.as_ref()) {
@@ -274,7 +267,8 @@ impl Life {
             } else if self.stopped.is_none() {
                 self.stopped = Some(signal);
                 self.give_up = Some(Instant::now() + GRACE);
-                if self.agent.signal(COMMAND, signal).is_err() {
+                let asked = self.agent.signal(COMMAND, signal, Whom::Group);
+                if asked.and_then(|()| self.send()).is_err() {
                     sandbox.kill();
                 }
             } else {
@@ -290,6 +284,8 @@ impl Life {
     /// The sandbox is gone; what it wrote may still be on its way to a slow reader. A signal cuts that short.
     pub(crate) fn drain(&mut self) {
         self.give_up = None;
+        // What it never took has ends of our streams in it.
+        self.agent.give_up();
         // Input that was not read has nobody to go to.
         if let Some(input) = self.streams.get_mut(INPUT) {
             input.close();

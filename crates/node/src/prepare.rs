@@ -116,7 +116,12 @@ fn source(at: &str, path: &Path, state: &Path) -> Result<(PathBuf, OwnedFd), Err
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(&real, flags, Mode::empty())
         .map_err(|error| fail("not a directory that can be opened", Some(error.into())))?;
-    Ok((real, directory))
+    let nested = crate::nested::beneath(&directory, &real)
+        .map_err(|error| fail("the mounts beneath it cannot be read", Some(error)))?;
+    match nested {
+        None => Ok((real, directory)),
+        Some(mount) => Err(Error::Nested { at: at.to_owned(), mount }),
+    }
 }
 
 /// Opens the directory that a write zone is handed out to, and makes it if only its last part is missing.

@@ -14,12 +14,13 @@ use agent::Agent;
 use jail::ids::Profile;
 use jail::{Ended, Plan, Started, Terminal};
 use ledger::Ledger;
-use model::{EndReason, Event, LimitHit, SandboxId, Usage, Walls};
+use model::{EndReason, Event, LimitHit, SandboxId, Source, Usage, Walls};
 use policy::{ExecRequest, Policy, User};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The agent that travels inside this crate.
-const AGENT: &[u8] = include_bytes!(env!("CASEMATE_AGENT"));
+pub(crate) const AGENT: &[u8] = include_bytes!(env!("CASEMATE_AGENT"));
 
 /// What to run, and behind what.
 #[derive(Debug)]
@@ -94,7 +95,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let mut ledger = Ledger::open(state.path(), Box::new(SystemClock))?;
     let (id, seed) = draw_id();
     let terminals = Terminals::of_caller();
-    let request = ExecRequest { argv, cwd, env: environment(env, user, terminals), user, terminal: None };
+    let kind = if terminals.any() { std::env::var_os("TERM") } else { None };
+    let request = ExecRequest { argv, cwd, env: environment(env, user, kind), user, terminal: None };
     let permit = match policy.exec(&request) {
         Ok(permit) => permit,
         Err(denied) => {
@@ -133,7 +135,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let path = state.path().to_owned();
     let Started { sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
     // The walls go up while this is written.
-    let recorded = match ledger.record((beginning, Execution { sandbox: id, exec: COMMAND, permit })) {
+    let execution = Execution { sandbox: id, exec: COMMAND, permit, source: Source::Caller };
+    let recorded = match ledger.record((beginning, execution)) {
         Ok(recorded) => recorded,
         Err(error) => {
             sandbox.end(None).1.gone();
@@ -194,8 +197,12 @@ fn draw_id() -> (SandboxId, u32) {
     (SandboxId::from_random(bytes), u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
-/// The whole environment of a command: nothing of the caller's but the kind of its terminal.
-fn environment(extra: Vec<(Vec<u8>, Vec<u8>)>, user: User, terminals: Terminals) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// The whole environment of a command: nothing of the caller's but the kind of its `terminal`.
+pub(crate) fn environment(
+    extra: Vec<(Vec<u8>, Vec<u8>)>,
+    user: User,
+    terminal: Option<OsString>,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (name, home) = match user {
         User::User => ("user", "/home/user"),
         User::Root => ("root", "/root"),
@@ -211,7 +218,7 @@ fn environment(extra: Vec<(Vec<u8>, Vec<u8>)>, user: User, terminals: Terminals)
     .into_iter()
     .map(|(name, value)| (name.into(), value.into()))
     .collect();
-    if let (true, Some(kind)) = (terminals.any(), std::env::var_os("TERM")) {
+    if let Some(kind) = terminal {
         list.push((b"TERM".to_vec(), kind.into_encoded_bytes()));
     }
     list.retain(|(name, _)| !extra.iter().any(|(other, _)| other == name));

@@ -10,13 +10,13 @@
 
 use crate::parse::{LANDLOCK_MAX, SOURCE_BYTES_MAX, is_about, is_name};
 use crate::zones::{Access, FileRule, first_conflict};
-use crate::{Policy, compute};
-use model::{Limits, Walls};
+use crate::{Policy, compute, lease};
+use model::{Lease, Limits, Walls};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Names the format: a number that changes with [`Stored`], and the version, as a later one may know more rules.
-const TAG: &[u8] = concat!("casemate-policy-cache 1 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const TAG: &[u8] = concat!("casemate-policy-cache 2 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 const DIGEST_BYTES: usize = 32;
 
 #[derive(Serialize, Deserialize)]
@@ -27,6 +27,7 @@ struct Stored {
     require: u32,
     landlock_min: u32,
     limits: Limits,
+    lease: Lease,
     files: Vec<StoredRule>,
 }
 
@@ -89,12 +90,13 @@ fn stored(policy: &Policy) -> Stored {
         require: policy.require.to_bits(),
         landlock_min: policy.landlock_min,
         limits: policy.limits,
+        lease: policy.lease,
         files: policy.files.iter().filter_map(rule).collect(),
     }
 }
 
 fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
-    let Stored { name, about, root, require, landlock_min, limits, files } = stored;
+    let Stored { name, about, root, require, landlock_min, limits, lease, files } = stored;
     let rule = |rule: StoredRule| {
         let access = match rule.access {
             StoredAccess::Read(from) => Access::Read { from },
@@ -109,6 +111,7 @@ fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
         && Walls::from_bits(require).to_bits() == require
         && landlock_min <= LANDLOCK_MAX
         && compute::holds(&limits)
+        && lease::holds(&lease)
         && first_conflict(&files).is_none();
     let require = Walls::from_bits(require);
     valid.then(|| Policy {
@@ -119,6 +122,7 @@ fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
         require,
         landlock_min,
         limits,
+        lease,
         files,
     })
 }
@@ -148,6 +152,7 @@ mod tests {
         assert_eq!(with(|stored| stored.require = 1 << 31), None);
         assert_eq!(with(|stored| stored.landlock_min = 17), None);
         assert_eq!(with(|stored| stored.limits.memory_bytes = u64::MAX), None);
+        assert_eq!(with(|stored| stored.lease.after_ms = 0), None);
         fn etc() -> StoredRule {
             StoredRule { at: "/etc".to_owned(), access: StoredAccess::Scratch, line: 1 }
         }

@@ -1,10 +1,12 @@
 //! Decides. The only place where a [`Permit`] is made.
 
 use crate::Policy;
-use model::{Decision, quote};
+use model::{Decision, FileOp, quote};
 
 /// The rule that allows a command while the language has no rules about tools.
 const EXEC_RULE: &str = "exec (no [[tools]] rule)";
+/// The rule that lets a client touch files inside: the walls decide which there are, and the kernel what the user may.
+const FILE_RULE: &str = "files (as the user may inside)";
 
 /// A command that somebody wants to run inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,19 @@ pub enum User {
     User,
     /// Root, inside only.
     Root,
+}
+
+/// Work on a file inside that a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRequest {
+    /// What is to be done.
+    pub op: FileOp,
+    /// To which file, absolute.
+    pub path: Vec<u8>,
+    /// Where it is to be moved to.
+    pub to: Option<Vec<u8>>,
+    /// With whose rights.
+    pub user: User,
 }
 
 /// The size of a terminal, in characters.
@@ -118,6 +133,27 @@ impl Policy {
         let decision = Decision { verdict: "allow", rule: EXEC_RULE.to_owned() };
         Ok(Permit { request: request.clone(), decision })
     }
+
+    /// Decides whether a file inside may be touched. What the user may do with it is the kernel's to say.
+    ///
+    /// # Errors
+    /// By the rule `request`: a path that is not absolute, a NUL byte. By the rule `root`: as root inside, unless the
+    /// policy says `root = true`.
+    pub fn file(&self, request: FileRequest) -> Result<Permit<FileRequest>, Denied> {
+        let FileRequest { op, path, to, user } = &request;
+        let asked = || format!("{op} `{}` as {}", quote(path), person(*user));
+        let malformed = |path: &Vec<u8>| !path.starts_with(b"/") || path.contains(&0);
+        if malformed(path) || to.as_ref().is_some_and(malformed) {
+            let mend = "give absolute paths without NUL bytes".to_owned();
+            return Err(Denied { rule: "request".to_owned(), asked: asked(), mend });
+        }
+        if *user == User::Root && !self.root {
+            let mend = "do it as the ordinary user, or write `root = true` in the policy".to_owned();
+            return Err(Denied { rule: "root".to_owned(), asked: asked(), mend });
+        }
+        let decision = Decision { verdict: "allow", rule: FILE_RULE.to_owned() };
+        Ok(Permit { request, decision })
+    }
 }
 
 /// What the kernel could not even be asked for: the mend, if so.
@@ -144,9 +180,12 @@ fn asked(request: &ExecRequest) -> String {
         command.truncate(command.floor_char_boundary(BYTES_MAX));
         command.push('…');
     }
-    let user = match request.user {
+    format!("run `{command}` as {}", person(request.user))
+}
+
+fn person(user: User) -> &'static str {
+    match user {
         User::User => "the ordinary user",
         User::Root => "root",
-    };
-    format!("run `{command}` as {user}")
+    }
 }

@@ -1,7 +1,7 @@
 //! Says what each rule turns into.
 
 use crate::compute::{show_bytes, show_millis};
-use crate::{ALWAYS, Access, Policy};
+use crate::{ALWAYS, Access, Policy, lease};
 use model::{Wall, Walls};
 use std::fmt;
 
@@ -25,6 +25,8 @@ impl Policy {
     pub fn explain(&self) -> Vec<Line> {
         let mut lines = self.explain_walls();
         lines.extend(self.explain_compute());
+        let (rule, becomes) = lease::explain(&self.lease);
+        lines.push(line(rule, becomes));
         lines.extend(self.files.iter().map(|rule| {
             let at = model::quote(rule.at());
             let (access, becomes) = match rule.access() {

@@ -19,6 +19,7 @@ mod decide;
 mod document;
 mod explain;
 mod later;
+mod lease;
 mod parse;
 mod policy;
 mod problem;
@@ -26,7 +27,7 @@ mod shipped;
 mod zones;
 
 pub use compute::DEFAULT_LIMITS;
-pub use decide::{Denied, ExecRequest, Permit, Terminal, User};
+pub use decide::{Denied, ExecRequest, FileRequest, Permit, Terminal, User};
 pub use explain::Line;
 pub use parse::hash_of;
 pub use policy::{ALWAYS, Policy};

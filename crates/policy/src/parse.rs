@@ -2,8 +2,8 @@
 
 use crate::document::{Want, integer, suggest, text};
 use crate::problem::{Rejected, Report, excerpt, is_plain};
-use crate::{Policy, compute, later, policy::ALWAYS};
-use model::{Wall, Walls};
+use crate::{Policy, compute, later, lease, policy::ALWAYS};
+use model::{Lease, Wall, Walls};
 use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
 
@@ -15,7 +15,7 @@ const ABOUT_CHARS_MAX: usize = 200;
 /// Far above what any kernel offers, so that a slip of the pen is caught here.
 pub(crate) const LANDLOCK_MAX: u32 = 16;
 
-const KEYS: &[&str] = &["version", "name", "about", "tier", "root", "walls", "compute", "files"];
+const KEYS: &[&str] = &["version", "name", "about", "tier", "root", "walls", "compute", "lease", "files"];
 
 impl Policy {
     /// Reads a document. `origin` is what messages call it: its path, or `shipped:NAME`.
@@ -54,6 +54,8 @@ fn read(source: &[u8], report: &mut Report) -> Option<Policy> {
     let (require, landlock_min) = walls.map_or((Walls::none(), 1), |walls| self::walls(walls, report));
     let compute = table(root, "compute", report);
     let limits = compute.map_or(compute::DEFAULT_LIMITS, |compute| compute::read(report, compute));
+    let lease = table(root, "lease", report);
+    let lease = lease.map_or_else(Lease::default, |lease| lease::read(report, lease));
     let files = files::read(root, document, report);
     Some(Policy {
         name: name?,
@@ -63,6 +65,7 @@ fn read(source: &[u8], report: &mut Report) -> Option<Policy> {
         require,
         landlock_min,
         limits,
+        lease,
         files,
     })
 }

@@ -1,7 +1,7 @@
 //! A document that was read and accepted.
 
 use crate::zones::{FileRule, ZoneError, first_conflict};
-use model::{Limits, Wall, Walls};
+use model::{Lease, Limits, Wall, Walls};
 
 /// The walls that stand around every sandbox, whatever its policy says.
 ///
@@ -40,6 +40,7 @@ pub struct Policy {
     pub(crate) require: Walls,
     pub(crate) landlock_min: u32,
     pub(crate) limits: Limits,
+    pub(crate) lease: Lease,
     pub(crate) files: Vec<FileRule>,
 }
 
@@ -63,6 +64,11 @@ impl Policy {
     /// The ceilings; what the document leaves out has its value from [`crate::DEFAULT_LIMITS`].
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// What happens to the sandbox when it is without a server; what the document leaves out has its default.
+    pub fn lease(&self) -> Lease {
+        self.lease
     }
 
     /// The zones: those of the document in its order, then those added.

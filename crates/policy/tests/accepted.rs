@@ -1,8 +1,9 @@
 //! Documents that are policies, and what they turn into.
 
-use model::{Limits, Wall, Walls};
+use model::{FileOp, Lease, Limits, Then, Wall, Walls};
 use policy::{
-    ALWAYS, Access, DEFAULT_LIMITS, ExecRequest, FileRule, Policy, SHIPPED, User, ZoneError, shipped,
+    ALWAYS, Access, DEFAULT_LIMITS, ExecRequest, FileRequest, FileRule, Policy, SHIPPED, User, ZoneError,
+    shipped,
 };
 
 fn policy(tail: &str) -> Policy {
@@ -39,6 +40,7 @@ fn the_default_policy_requires_nothing_that_needs_a_set_up_and_the_locked_one_ev
 fn the_least_document_gets_the_defaults() {
     let policy = policy("");
     assert_eq!(policy.limits(), DEFAULT_LIMITS);
+    assert_eq!(policy.lease(), Lease { after_ms: 600_000, then: Then::Keep });
     assert_eq!((policy.about(), policy.root(), policy.landlock_min()), (None, false, 1));
     assert_eq!(policy.walls(), ALWAYS.iter().copied().chain([Wall::Landlock]).collect());
     // As `printf 'version = 1\nname = "a"\n' | sha256sum` says.
@@ -50,7 +52,7 @@ fn every_value_is_read() {
     let policy = policy(
         "about = \"é\"\ntier = \"native\"\nroot = true\n[walls]\nrequire = [\"seccomp\", \"memory-limit\"]\nlandlock = 0\n\
          [compute]\ncpus = 0.25\nmemory = \"64MiB\"\npids = 0x10\ndisk = \"2MiB\"\ninodes = 1_000\nopen_files = 32\n\
-         wall = \"none\"\n[[files]]\nat = \"/in\"\naccess = \"read\"\nfrom = \"../reports\"\n[[files]]\nat = \"/s\"\n\
+         wall = \"none\"\n[lease]\nafter = \"1h\"\nthen = \"end\"\n[[files]]\nat = \"/in\"\naccess = \"read\"\nfrom = \"../reports\"\n[[files]]\nat = \"/s\"\n\
          access = \"scratch\"\n[[files]]\nat = \"/out\"\naccess = \"write\"\nto = \"é\"\n",
     );
     assert_eq!((policy.about(), policy.root(), policy.landlock_min()), (Some("é"), true, 0));
@@ -65,16 +67,35 @@ fn every_value_is_read() {
         wall_ms: None,
     };
     assert_eq!(policy.limits(), limits);
+    assert_eq!(policy.lease(), Lease { after_ms: 3_600_000, then: Then::End });
     let files: Vec<_> =
         policy.files().iter().map(|rule| (rule.at(), rule.access().clone(), rule.line())).collect();
     assert_eq!(
         files,
         [
-            ("/in", Access::Read { from: "../reports".to_owned() }, Some(17)),
-            ("/s", Access::Scratch, Some(21)),
-            ("/out", Access::Write { to: "é".to_owned() }, Some(24)),
+            ("/in", Access::Read { from: "../reports".to_owned() }, Some(20)),
+            ("/s", Access::Scratch, Some(24)),
+            ("/out", Access::Write { to: "é".to_owned() }, Some(27)),
         ]
     );
+}
+
+#[test]
+fn a_lease_says_what_happens_and_when() {
+    let lease = |tail: &str| policy(&format!("[lease]\n{tail}")).lease();
+    assert_eq!(lease(""), Lease::default());
+    assert_eq!(lease("then = \"freeze\""), Lease { then: Then::Freeze, ..Lease::default() });
+    assert_eq!(lease("after = \"1s\""), Lease { after_ms: 1000, ..Lease::default() });
+    assert_eq!(lease("after = \"365d\""), Lease { after_ms: 31_536_000_000, ..Lease::default() });
+    let line = |tail: &str| {
+        let lines = policy(&format!("[lease]\n{tail}")).explain();
+        lines.iter().map(ToString::to_string).find(|line| line.starts_with("lease ")).unwrap_or_default()
+    };
+    assert_eq!(
+        line("after = \"90s\"\nthen = \"freeze\""),
+        "lease freeze after 90s -> stands still after 90s without its server, until one comes"
+    );
+    assert_eq!(line("then = \"end\""), "lease end after 10m -> is ended after 10m without its server");
 }
 
 #[test]
@@ -124,6 +145,23 @@ fn root_is_denied_unless_the_policy_says_otherwise() {
 }
 
 #[test]
+fn files_are_touched_as_root_only_where_the_policy_grants_root() {
+    let asked = |path: &str, user| FileRequest { op: FileOp::MakeDir, path: path.into(), to: None, user };
+    let permit = policy("").file(asked("/tmp/a", User::User)).unwrap();
+    assert_eq!(permit.decision().rule, "files (as the user may inside)");
+    let denied = policy("").file(asked("/tmp/\x1b", User::Root)).unwrap_err();
+    assert_eq!(denied.to_string(), r"denied by the rule `root`: make-dir `/tmp/\x1b` as root");
+    assert!(policy("root = true").file(asked("/tmp/a", User::Root)).is_ok());
+    for bad in ["", "tmp", "/a\0"] {
+        assert_eq!(
+            policy("root = true").file(asked(bad, User::Root)).unwrap_err().rule,
+            "request",
+            "{bad:?}"
+        );
+    }
+}
+
+#[test]
 fn a_request_that_no_kernel_could_fulfil_is_denied() {
     let good = request(&["a"], User::User);
     for bad in [
@@ -169,6 +207,7 @@ disk = 64MiB -> size of the tmpfs that holds all it writes; counts into memory
 inodes = 4096 -> inodes of that tmpfs
 open_files = 256 -> RLIMIT_NOFILE per process
 wall = 10m -> the sandbox is ended after that
+lease keep after 10m -> lives on without its server until its own time is over
 write /out -> private and writable; counts into disk; copied to ./out at the end
 no [[net.allow]] -> a network with nothing but its own loopback"
     );
@@ -204,6 +243,10 @@ fn the_reference_states_the_defaults_and_the_bounds() {
         policy(&format!("[compute]\n{key} = {most}"));
     }
     assert_eq!(policy(&defaults).limits(), DEFAULT_LIMITS);
+    for key in ["after", "then"] {
+        let default = row(key)[3];
+        assert_eq!(policy(&format!("[lease]\n{key} = {default}")).lease(), Lease::default());
+    }
 }
 
 #[test]

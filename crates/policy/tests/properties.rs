@@ -15,6 +15,7 @@ struct Model {
     require: Vec<&'static str>,
     landlock: u32,
     limits: model::Limits,
+    lease: model::Lease,
     zones: Vec<(String, Access)>,
 }
 
@@ -41,14 +42,17 @@ fn models() -> impl Strategy<Value = Model> {
     let zones = proptest::collection::btree_map("/z[a-z0-9_.-]{1,20}", access, 0..5);
     let about = proptest::option::of("[a-zA-Z0-9 \"'\\\\é]{1,60}");
     let require = proptest::sample::subsequence(WALLS, 0..=WALLS.len());
-    ("[a-z0-9-]{1,64}", about, any::<bool>(), require, 0..=16u32, limits, zones).prop_map(
-        |(name, about, root, require, landlock, limits, zones)| Model {
+    let then = prop_oneof![Just(model::Then::Keep), Just(model::Then::Freeze), Just(model::Then::End)];
+    let lease = (1000..=31_536_000_000u64, then).prop_map(|(after_ms, then)| model::Lease { after_ms, then });
+    ("[a-z0-9-]{1,64}", about, any::<bool>(), require, 0..=16u32, limits, lease, zones).prop_map(
+        |(name, about, root, require, landlock, limits, lease, zones)| Model {
             name,
             about,
             root,
             require,
             landlock,
             limits,
+            lease,
             zones: zones.into_iter().collect(),
         },
     )
@@ -59,7 +63,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn written(model: &Model) -> String {
-    let Model { name, about, root, require, landlock, limits, zones } = model;
+    let Model { name, about, root, require, landlock, limits, lease, zones } = model;
     let mut text = format!("version = 1\nname = {}\nroot = {root}\n", quoted(name));
     if let Some(about) = about {
         let _ = writeln!(text, "about = {}", quoted(about));
@@ -80,6 +84,12 @@ fn written(model: &Model) -> String {
         limits.disk_inodes,
         limits.open_files,
     );
+    let then = match lease.then {
+        model::Then::Keep => "keep",
+        model::Then::Freeze => "freeze",
+        model::Then::End => "end",
+    };
+    let _ = writeln!(text, "[lease]\nafter = \"{}ms\"\nthen = \"{then}\"", lease.after_ms);
     for (at, access) in zones {
         let access = match access {
             Access::Read { from } => format!("access = \"read\"\nfrom = {}", quoted(from)),
@@ -105,6 +115,7 @@ proptest! {
         prop_assert_eq!(policy.root(), model.root);
         prop_assert_eq!(policy.landlock_min(), model.landlock);
         prop_assert_eq!(policy.limits(), model.limits);
+        prop_assert_eq!(policy.lease(), model.lease);
         for wall in model::Wall::ALL {
             let expected = policy::ALWAYS.contains(wall)
                 || model.require.contains(&wall.name())

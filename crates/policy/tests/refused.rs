@@ -135,7 +135,7 @@ fn a_key_that_is_unknown_is_refused_with_the_nearest() {
     let help = |tail: &str| rejected(format!("{HEAD}{tail}").as_bytes()).problems()[0].help.clone();
     assert_eq!(help("rot = true"), "did you mean `root`?");
     assert_eq!(help("\"n\u{430}me\" = true"), "did you mean `name`?");
-    assert_eq!(help("x = 1"), "use one of: version, name, about, tier, root, walls, compute, files");
+    assert_eq!(help("x = 1"), "use one of: version, name, about, tier, root, walls, compute, lease, files");
     assert_eq!(help("[compute]\nmem = 1"), "did you mean `memory`?");
     assert_eq!(help("[walls]\nseccomp = 1"), "use one of: require, landlock");
     assert_eq!(help("[walls]\nrequire = [\"secomp\"]"), "did you mean `seccomp`?");
@@ -282,6 +282,35 @@ fn a_zone_that_cannot_be_is_refused() {
     ] {
         each_has_its_one_problem(&[(&at(place), "4:6", phrase)]);
     }
+}
+
+#[test]
+fn a_lease_that_does_not_say_when_and_what_is_refused() {
+    each_after_head_has_its_one_problem(&[
+        ("lease = \"10m\"", "3:9", "`lease`: expected a table, found the string `10m`"),
+        ("[[lease]]\nthen = \"end\"", "3:1", "expected a table, found a list"),
+        ("[lease]\nafter = 600", "4:9", "expected a time from `1s` to `365d`, found the integer `600`"),
+        ("[lease]\nafter = \"\"", "4:9", "found an empty string"),
+        ("[lease]\nafter = \"10\"", "4:9", "found the string `10`"),
+        ("[lease]\nafter = \"none\"", "4:9", "found the string `none`"),
+        ("[lease]\nafter = \"999ms\"", "4:9", "found the string `999ms`"),
+        ("[lease]\nafter = \"0s\"", "4:9", "found the string `0s`"),
+        ("[lease]\nafter = \"366d\"", "4:9", "found the string `366d`"),
+        ("[lease]\nafter = \"99999999999999999999d\"", "4:9", "expected a time"),
+        ("[lease]\nafter = \"-1m\"", "4:9", "expected a time"),
+        (
+            "[lease]\nafter = \"1m\"\nthen = \"stop\"",
+            "5:8",
+            "expected `keep`, `freeze` or `end`, found the string `stop`",
+        ),
+        ("[lease]\nthen = \"End\"", "4:8", "found the string `End`"),
+        ("[lease]\nthen = \"\"", "4:8", "found an empty string"),
+        ("[lease]\nthen = true", "4:8", "found the boolean `true`"),
+        ("[lease]\nthan = \"end\"", "4:1", "unknown key `than` in [lease]"),
+        ("[lease]\nthen = \"end\"\nthen = \"keep\"", "5:1", "`then` is written twice"),
+    ]);
+    let problem = &rejected(format!("{HEAD}[lease]\nthan = 1").as_bytes()).problems()[0].help.clone();
+    assert_eq!(problem, "did you mean `then`?");
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod program;
 mod terminal;
 
 pub use bytes::{Bytes, digest};
-pub use place::{Place, Who};
+pub use place::{Place, Who, not_run};
 pub use program::{Ended, Peak, collect, find, finish, give, program, signal, wait, within};
 pub use terminal::Terminal;
 

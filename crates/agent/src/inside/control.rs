@@ -13,7 +13,7 @@ use rustix::net::{self, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, Re
 
 /// How many bytes of replies may wait before no more requests are read. What is running adds at most two small
 /// replies for each command to it.
-const UNSENT_BYTES_MAX: usize = 256 << 10;
+const UNSENT_BYTES_MAX: usize = 128 << 10;
 const HEADER_BYTES: usize = 4;
 
 pub(crate) struct Control {
@@ -97,7 +97,7 @@ impl Control {
 
     /// Takes `reply` for sending.
     pub(crate) fn say(&mut self, reply: &Reply) {
-        // Every reply fits: its largest part is a chunk, which is half of what a frame may hold.
+        // Every reply fits: the longest is the list of all commands, and there is a test that it does.
         if let Ok(frame) = protocol::encode(reply, OUTWARD_BYTES_MAX) {
             self.unsent.extend(frame);
         }

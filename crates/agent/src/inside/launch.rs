@@ -6,14 +6,13 @@
 use super::program::Program;
 use super::user::{Rights, User};
 use crate::sys;
-use agent::protocol::{Exec, Stage, Stdio};
+use agent::protocol::{Exec, Stage, Stdio, Terminal};
 use alloc::ffi::CString;
 use core::convert::Infallible;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, chdir, ioctl_tiocsctty, setsid, umask};
+use rustix::process::{Pid, chdir, ioctl_tiocsctty, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// What a command was doing when it could not be started, and why.
@@ -37,7 +36,7 @@ struct Plan<'a> {
     session_terminal: Option<BorrowedFd<'a>>,
 }
 
-/// Starts `exec`, whose `Passed` are `descriptors`, one for each.
+/// Starts `exec`, whose `Passed` are places in `descriptors`.
 pub(crate) fn launch(
     exec: Exec,
     descriptors: &[OwnedFd],
@@ -75,16 +74,23 @@ impl<'a> Plan<'a> {
         rights: Rights,
     ) -> Result<Self, NotStarted> {
         let no_terminal = (Stage::Descriptors, Errno::NOTTY);
-        let mut passed = descriptors.iter();
+        let passed = |place: u8| {
+            let descriptor = descriptors.get(usize::from(place)).ok_or((Stage::Descriptors, Errno::BADF))?;
+            Ok(descriptor.as_fd())
+        };
         let mut stdio = [None; 3];
         for (place, kind) in stdio.iter_mut().zip(exec.stdio) {
             *place = match kind {
                 Stdio::Null => None,
-                Stdio::Passed => Some(passed.next().ok_or((Stage::Descriptors, Errno::BADF))?.as_fd()),
+                Stdio::Passed(place) => Some(passed(place)?),
                 Stdio::Terminal => Some(terminal.ok_or(no_terminal)?),
             };
         }
-        let session_terminal = if exec.terminal { Some(terminal.ok_or(no_terminal)?) } else { None };
+        let session_terminal = match exec.terminal {
+            None => None,
+            Some(Terminal::Sandbox) => Some(terminal.ok_or(no_terminal)?),
+            Some(Terminal::Passed(place)) => Some(passed(place)?),
+        };
         let user = rights.user(exec.uid, exec.gid).map_err(|errno| (Stage::User, errno))?;
         let cwd = CString::new(exec.cwd).ok().filter(|c| c.to_bytes().starts_with(b"/"));
         let cwd = cwd.ok_or((Stage::Cwd, Errno::INVAL))?;
@@ -102,11 +108,10 @@ impl<'a> Plan<'a> {
 
     fn become_command(self, told: BorrowedFd<'_>) -> Result<Infallible, NotStarted> {
         self.arrange_descriptors(told).map_err(|errno| (Stage::Descriptors, errno))?;
-        umask(Mode::WGRP | Mode::WOTH);
         self.user.become_for_good(self.capabilities).map_err(|errno| (Stage::User, errno))?;
         // From here on with the command's rights, so that it is led nowhere that it could not go.
         chdir(self.cwd.as_c_str()).map_err(|errno| (Stage::Cwd, errno))?;
-        sys::reset_signals().map_err(|errno| (Stage::Process, errno))?;
+        sys::unblock_signals().map_err(|errno| (Stage::Process, errno))?;
         Err((Stage::Program, self.program.enter()))
     }
 

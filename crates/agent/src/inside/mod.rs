@@ -2,10 +2,12 @@
 
 mod commands;
 mod control;
+mod door;
 mod files;
 mod launch;
 mod program;
 mod serve;
 mod user;
+mod work;
 
 pub(crate) use serve::start;

@@ -17,6 +17,18 @@ pub(crate) fn adopt(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Descriptor 0.
+pub(crate) fn stdin() -> BorrowedFd<'static> {
+    // SAFETY: it must stay open. Nothing in this program owns 0 or 1, or closes them.
+    unsafe { rustix::stdio::stdin() }
+}
+
+/// Descriptor 1.
+pub(crate) fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as for 0.
+    unsafe { rustix::stdio::stdout() }
+}
+
 /// Closes every descriptor above 2 but `kept`. Only for a child between fork and exec, which uses none of them again.
 pub(crate) fn close_others(kept: BorrowedFd<'_>) -> Result<(), Errno> {
     let kept = kept.as_raw_fd().unsigned_abs();
@@ -24,6 +36,11 @@ pub(crate) fn close_others(kept: BorrowedFd<'_>) -> Result<(), Errno> {
         close_range(3, kept - 1)?;
     }
     close_range(kept + 1, u32::MAX)
+}
+
+/// Closes every descriptor from `first` on. Only for a child, which uses none of them again.
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
+    close_range(first, u32::MAX)
 }
 
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {

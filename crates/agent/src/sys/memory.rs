@@ -1,11 +1,12 @@
-//! The five functions that compiled code calls by name to copy, fill and compare memory. A C library would have them.
+//! The six functions that compiled code calls by name to copy, fill, compare and measure memory. A C library would have them.
 //!
 //! In assembly, because a loop that does what one of them does is turned into a call of it.
 
 use core::arch::asm;
 
-// SAFETY, of all five: the compiler looks for functions of these names and types. It calls them with addresses at
-// which there are `count` bytes to read or to write, and for `memcpy` with two that do not overlap.
+// SAFETY, of all six: the compiler looks for functions of these names and types. It calls them with addresses at
+// which there are `count` bytes to read or to write, and for `memcpy` with two that do not overlap; and `strlen` with
+// one from which on there is a zero.
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
@@ -87,4 +88,21 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> 
 unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     // SAFETY: as for this function.
     unsafe { memcmp(left, right, count) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(string: *const u8) -> usize {
+    let left: usize;
+    // SAFETY: reads up to the first zero, which the caller says is there.
+    unsafe {
+        asm!(
+            "repne scasb",
+            inout("rdi") string => _,
+            inout("rcx") usize::MAX => left,
+            in("al") 0u8,
+            options(nostack, readonly),
+        );
+    }
+    // All steps but the one over the zero.
+    usize::MAX - left - 1
 }

@@ -11,14 +11,12 @@ mod clock;
 mod descriptors;
 mod entry;
 mod heap;
-mod identity;
 mod kernel;
 mod memory;
 mod process;
 mod signals;
 
 pub(crate) use clock::now;
-pub(crate) use descriptors::{adopt, close_others};
-pub(crate) use identity::set_file_user;
-pub(crate) use process::{Strings, execve, exit, fork, kill};
-pub(crate) use signals::{block_signals, child_signals, reset_signals};
+pub(crate) use descriptors::{adopt, close_from, close_others, stdin, stdout};
+pub(crate) use process::{Strings, execve, exit, fork, kill, kill_group};
+pub(crate) use signals::{block_signals, child_signals, reset_signals, unblock_signals};

@@ -58,11 +58,15 @@ pub(crate) fn execve(program: &CStr, argv: &Strings, env: &Strings) -> Errno {
 }
 
 /// Sends `signal` to the process group that `leader` made, or to `leader` alone if it has not come to that yet.
-pub(crate) fn kill(leader: Pid, signal: i32) {
-    let number = leader.as_raw_nonzero().get();
-    if send_signal(-number, signal).is_err() {
-        let _ = send_signal(number, signal);
+pub(crate) fn kill_group(leader: Pid, signal: i32) {
+    if send_signal(-leader.as_raw_nonzero().get(), signal).is_err() {
+        kill(leader, signal);
     }
+}
+
+/// Sends `signal` to one process.
+pub(crate) fn kill(pid: Pid, signal: i32) {
+    let _ = send_signal(pid.as_raw_nonzero().get(), signal);
 }
 
 fn send_signal(to: i32, signal: i32) -> Result<usize, Errno> {

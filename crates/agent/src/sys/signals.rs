@@ -28,8 +28,13 @@ pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
 }
 
-/// Gives every signal its default effect and unblocks it. What was ignored would stay so across exec.
-pub(crate) fn reset_signals() -> Result<(), Errno> {
+/// Unblocks every signal. Only for a child.
+pub(crate) fn unblock_signals() -> Result<(), Errno> {
+    set_blocked(&0)
+}
+
+/// Gives every signal its default effect. What is ignored stays so across exec.
+pub(crate) fn reset_signals() {
     // Four words of zeros are what the kernel reads as SIG_DFL with no flags and no mask.
     let default = ptr::from_ref(&[0u64; 4]).expose_provenance();
     for signal in 1..=Set::BITS as usize {
@@ -37,7 +42,6 @@ pub(crate) fn reset_signals() -> Result<(), Errno> {
         // null. That it refuses SIGKILL and SIGSTOP changes nothing: they are what they should be.
         let _ = unsafe { kernel::call(__NR_rt_sigaction, [signal, default, 0, size_of::<Set>()]) };
     }
-    set_blocked(&0)
 }
 
 fn set_blocked(set: &Set) -> Result<(), Errno> {

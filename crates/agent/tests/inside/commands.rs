@@ -1,5 +1,5 @@
 use crate::harness::{Inside, command, read_all};
-use agent::{End, Exec, Reply, Stage, Stdio, Write};
+use agent::{Deadline, End, Exec, Reply, Stage, Stdio, Terminal, Whom};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::io::Write as _;
@@ -23,12 +23,12 @@ fn a_command_reads_its_input_to_the_end() {
     let mut inside = Inside::start();
     let (stdin, mut input) = std::io::pipe().unwrap();
     let (output, stdout) = std::io::pipe().unwrap();
-    let exec = Exec { stdio: [Stdio::Passed, Stdio::Passed, Stdio::Null], ..command(&["/bin/cat"]) };
+    let exec = Exec { stdio: [Stdio::Passed(0), Stdio::Passed(1), Stdio::Null], ..command(&["/bin/cat"]) };
     inside.exec(exec, &[stdin.as_fd(), stdout.as_fd()]).unwrap();
     drop((stdin, stdout));
     input.write_all(b"one\ntwo\n").unwrap();
     drop(input);
-    assert_eq!(inside.reply(), Reply::Started { id: 1 });
+    inside.started(1);
     assert_eq!(read_all(output.into()), "one\ntwo\n");
     assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Exited(0), deadline: false });
 }
@@ -38,9 +38,11 @@ fn a_signal_reaches_every_process_of_the_command() {
     let mut inside = Inside::start();
     let (read, write) = std::io::pipe().unwrap();
     let exec = command(&["/bin/sh", "-c", "sleep 600 & echo; wait"]);
-    inside.exec(Exec { stdio: [Stdio::Null, Stdio::Passed, Stdio::Null], ..exec }, &[write.as_fd()]).unwrap();
+    inside
+        .exec(Exec { stdio: [Stdio::Null, Stdio::Passed(0), Stdio::Null], ..exec }, &[write.as_fd()])
+        .unwrap();
     drop(write);
-    assert_eq!(inside.reply(), Reply::Started { id: 1 });
+    inside.started(1);
     rustix::io::read(&read, &mut [0; 1]).unwrap();
     inside.signal(1, 15).unwrap();
     assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Signaled(15), deadline: false });
@@ -55,7 +57,7 @@ fn a_signal_sent_right_behind_a_command_is_not_lost() {
     for _ in 0..50 {
         inside.exec(command(&["/bin/sleep", "600"]), &[]).unwrap();
         inside.signal(1, 9).unwrap();
-        assert_eq!(inside.reply(), Reply::Started { id: 1 });
+        inside.started(1);
         assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Signaled(9), deadline: false });
     }
 }
@@ -64,12 +66,55 @@ fn a_signal_sent_right_behind_a_command_is_not_lost() {
 fn a_deadline_ends_the_whole_command_and_is_told_apart() {
     let mut inside = Inside::start();
     let exec = command(&["/bin/sh", "-c", "trap '' TERM; sleep 600; true"]);
-    let first = inside.first_reply(Exec { deadline_ms: Some(50), ..exec });
-    assert_eq!(first, Reply::Started { id: 1 });
+    let deadline = |after_ms| Some(Deadline { after_ms, whom: Whom::Group });
+    inside.exec(Exec { deadline: deadline(50), ..exec }, &[]).unwrap();
+    inside.started(1);
     assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Signaled(9), deadline: true });
-    let first = inside.first_reply(Exec { deadline_ms: Some(u64::MAX), ..command(&["/bin/true"]) });
-    assert_eq!(first, Reply::Started { id: 1 });
+    inside.exec(Exec { deadline: deadline(u64::MAX), ..command(&["/bin/true"]) }, &[]).unwrap();
+    inside.started(1);
     assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Exited(0), deadline: false });
+}
+
+#[test]
+fn a_signal_or_deadline_for_the_process_spares_its_children() {
+    let mut inside = Inside::start();
+    let script = Exec {
+        stdio: [Stdio::Null, Stdio::Passed(0), Stdio::Null],
+        ..command(&["/bin/sh", "-c", "sleep 600 & echo $!; wait; true"])
+    };
+    for kills in [true, false] {
+        let (read, write) = std::io::pipe().unwrap();
+        let deadline = (!kills).then_some(Deadline { after_ms: 200, whom: Whom::Process });
+        inside.exec(Exec { deadline, ..script.clone() }, &[write.as_fd()]).unwrap();
+        drop(write);
+        let pid = inside.started(1);
+        let mut line = [0; 16];
+        let length = rustix::io::read(&read, &mut line).unwrap();
+        if kills {
+            inside.agent.signal(1, 9, Whom::Process).unwrap();
+            inside.agent.flush().unwrap();
+        }
+        assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Signaled(9), deadline: !kills });
+        // It is reaped, and not only dead.
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+        // The child lives, and holds the pipe.
+        let child = std::str::from_utf8(&line[..length]).unwrap().trim();
+        inside.shell(&format!("kill {child}"));
+        assert_eq!(read_all(read.into()), "");
+    }
+}
+
+#[test]
+fn the_start_of_a_command_tells_its_process_id() {
+    let mut inside = Inside::start();
+    let (read, write) = std::io::pipe().unwrap();
+    let stdio = [Stdio::Null, Stdio::Passed(0), Stdio::Passed(0)];
+    inside
+        .exec(Exec { stdio, ..command(&["/bin/sh", "-c", "echo $$; echo $$ >&2"]) }, &[write.as_fd()])
+        .unwrap();
+    drop(write);
+    let pid = inside.started(1);
+    assert_eq!(read_all(read.into()), format!("{pid}\n{pid}\n"));
 }
 
 #[test]
@@ -92,7 +137,11 @@ fn what_cannot_be_started_says_where_it_stopped() {
         ),
         (Exec { cwd: b"/no/such".to_vec(), ..command(&["/bin/true"]) }, Stage::Cwd, Errno::NOENT),
         (Exec { cwd: b"tmp".to_vec(), ..command(&["/bin/true"]) }, Stage::Cwd, Errno::INVAL),
-        (Exec { terminal: true, ..command(&["/bin/true"]) }, Stage::Descriptors, Errno::NOTTY),
+        (
+            Exec { terminal: Some(Terminal::Sandbox), ..command(&["/bin/true"]) },
+            Stage::Descriptors,
+            Errno::NOTTY,
+        ),
         (Exec { stdio: [Stdio::Terminal; 3], ..command(&["/bin/true"]) }, Stage::Descriptors, Errno::NOTTY),
     ];
     for (exec, stage, errno) in cases {
@@ -107,19 +156,8 @@ fn a_program_is_found_as_execvp_finds_it() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("greet");
     // The agent writes it: a descriptor for writing that a concurrent test's fork inherited would make it busy.
-    let own = command(&[]);
-    let write = Write {
-        id: 2,
-        path: script.as_os_str().as_bytes().to_vec(),
-        uid: own.uid,
-        gid: own.gid,
-        mode: 0o755,
-        offset: 0,
-        truncate: false,
-        bytes: b"echo greeted \"$0\" \"$@\"\n".to_vec(),
-    };
-    inside.write(write).unwrap();
-    assert_eq!(inside.reply(), Reply::Written { id: 2 });
+    inside.write_file(&script, b"echo greeted \"$0\" \"$@\"\n");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
 
     let mut path = b"/etc/passwd:/no/such:".to_vec();
     path.extend(directory.path().as_os_str().as_bytes());

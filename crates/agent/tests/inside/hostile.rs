@@ -1,28 +1,30 @@
 //! The client against an agent that says anything it likes.
 
-use crate::harness::{command, pair};
-use agent::protocol::{OUTWARD_BYTES_MAX, decode, encode};
-use agent::{Agent, End, Error, Exec, FileStage, Read, Reply, SEND_WAIT_MS_MAX, Stage, Write};
+use crate::harness::{command, own, pair};
+use agent::protocol::{COMMANDS_MAX, ENDED_MAX, OUTWARD_BYTES_MAX, PID_MAX, decode, encode};
+use agent::{Agent, End, Error, Exec, Known, Op, QUEUED_BYTES_MAX, Reply, Stage, Whom, Work};
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::time::{Duration, Instant};
 
-fn read(id: u32, len: u32) -> Read {
-    Read { id, path: b"/x".to_vec(), uid: 0, gid: 0, offset: 0, len }
+const STARTED: Reply = Reply::Started { id: 1, pid: 2 };
+
+fn work(id: u32) -> Work {
+    Work { id, uid: 0, gid: 0, capabilities: 0, op: Op::Stat { path: b"/".to_vec() } }
 }
 
-/// A client that has asked for a command (1), a read of 4 bytes (2) and a write (3), and its hostile other end.
+/// A client that has asked for two commands (1 and 3) and for work (2), and its hostile other end.
 fn asked() -> (Agent, OwnedFd) {
     let (ours, theirs) = pair();
     let mut agent = Agent::over(ours);
-    agent.exec(command(&["/bin/true"]), &[]).unwrap();
-    agent.read(read(2, 4)).unwrap();
-    let (path, bytes) = (b"/x".to_vec(), vec![1]);
-    agent.write(Write { id: 3, path, uid: 0, gid: 0, mode: 0, offset: 0, truncate: false, bytes }).unwrap();
+    agent.exec(command(&["/bin/true"]), vec![]).unwrap();
+    agent.work(work(2), vec![std::io::pipe().unwrap().1.into()]).unwrap();
+    agent.exec(Exec { id: 3, ..command(&["/bin/true"]) }, vec![]).unwrap();
+    agent.flush().unwrap();
+    assert!(!agent.wants_to_send());
     (agent, theirs)
 }
 
@@ -37,13 +39,15 @@ fn said(reply: &Reply) -> Vec<u8> {
 #[test]
 fn replies_are_matched_with_what_was_asked() {
     let honest = [
-        Reply::Started { id: 1 },
-        Reply::Bytes { id: 2, bytes: vec![0; 4], end: false },
-        Reply::Failed { id: 3, errno: 13, stage: FileStage::Open },
+        STARTED,
+        Reply::Ended { id: 2, end: End::Exited(0), deadline: false },
+        Reply::NotStarted { id: 3, errno: 13, stage: Stage::Cwd },
         Reply::Ended { id: 1, end: End::Signaled(64), deadline: false },
     ];
     let (mut agent, theirs) = asked();
-    assert_eq!(agent.exec(command(&["/bin/true"]), &[]), Err(Error::IdInUse(1)));
+    assert_eq!(agent.exec(command(&["/bin/true"]), vec![]), Err(Error::IdInUse(1)));
+    assert_eq!(agent.work(work(1), vec![]), Err(Error::IdInUse(1)));
+    assert_eq!(agent.forget(1), Err(Error::IdInUse(1)));
     for reply in &honest {
         say(&theirs, &said(reply));
     }
@@ -57,31 +61,73 @@ fn replies_are_matched_with_what_was_asked() {
 
 #[test]
 fn a_reply_that_answers_nothing_poisons() {
+    let ended = |id| Reply::Ended { id, end: End::Exited(0), deadline: false };
     let lies = [
-        (Reply::Started { id: 9 }, Error::Unasked(9)),
-        (Reply::Ended { id: 1, end: End::Exited(0), deadline: false }, Error::Unasked(1)),
-        (Reply::Written { id: 2 }, Error::Unasked(2)),
-        (Reply::Bytes { id: 2, bytes: vec![0; 5], end: false }, Error::Unasked(2)),
-        (Reply::Bytes { id: 3, bytes: vec![], end: true }, Error::Unasked(3)),
-        (Reply::Failed { id: 1, errno: 1, stage: FileStage::Open }, Error::Unasked(1)),
-        (Reply::NotStarted { id: 2, errno: 1, stage: Stage::Cwd }, Error::Unasked(2)),
+        (Reply::Started { id: 9, pid: 2 }, Error::Unasked(9)),
+        (ended(1), Error::Unasked(1)),
+        (Reply::Started { id: 2, pid: 2 }, Error::Unasked(2)),
+        (Reply::NotStarted { id: 4, errno: 1, stage: Stage::Cwd }, Error::Unasked(4)),
         (Reply::NotStarted { id: 1, errno: 0, stage: Stage::Cwd }, Error::NotAReply),
         (Reply::NotStarted { id: 1, errno: 4096, stage: Stage::Cwd }, Error::NotAReply),
-        (Reply::Failed { id: 3, errno: -1, stage: FileStage::Open }, Error::NotAReply),
+        (Reply::Started { id: 1, pid: 0 }, Error::NotAReply),
+        (Reply::Started { id: 1, pid: 1 }, Error::NotAReply),
+        (Reply::Started { id: 1, pid: PID_MAX + 1 }, Error::NotAReply),
+        (Reply::Here { commands: vec![] }, Error::Introduction),
     ];
     for (lie, error) in lies {
         let (mut agent, theirs) = asked();
         say(&theirs, &said(&lie));
         assert_eq!(agent.next(), Err(error), "{lie:?}");
         assert_eq!(agent.next(), Err(Error::Poisoned));
-        assert_eq!(agent.signal(1, 9), Err(Error::Poisoned));
+        assert_eq!(agent.signal(1, 9, Whom::Group), Err(Error::Poisoned));
+        assert_eq!(agent.flush(), Err(Error::Poisoned));
     }
     for signal in [0, 65, 255] {
         let (mut agent, theirs) = asked();
-        say(&theirs, &said(&Reply::Started { id: 1 }));
+        say(&theirs, &said(&STARTED));
         say(&theirs, &said(&Reply::Ended { id: 1, end: End::Signaled(signal), deadline: false }));
-        assert_eq!(agent.next(), Ok(Some(Reply::Started { id: 1 })));
+        assert_eq!(agent.next(), Ok(Some(STARTED)));
         assert_eq!(agent.next(), Err(Error::NotAReply));
+    }
+}
+
+fn known(id: u32, end: Option<(End, bool)>) -> Known {
+    Known { id, pid: 2, end }
+}
+
+#[test]
+fn an_introduction_is_the_first_thing_on_an_adopted_socket_and_says_what_may_follow() {
+    let (ours, theirs) = pair();
+    let mut agent = Agent::adopt(ours);
+    let here = Reply::Here { commands: vec![known(7, None), known(8, Some((End::Exited(3), false)))] };
+    say(&theirs, &said(&here));
+    assert_eq!(agent.next(), Ok(Some(here)));
+    assert_eq!(agent.exec(Exec { id: 7, ..command(&[]) }, vec![]), Err(Error::IdInUse(7)));
+    assert_eq!(agent.forget(7), Err(Error::IdInUse(7)));
+    assert_eq!(agent.forget(8), Ok(()));
+    let end = Reply::Ended { id: 7, end: End::Exited(0), deadline: false };
+    say(&theirs, &said(&end));
+    assert_eq!(agent.next(), Ok(Some(end.clone())));
+    say(&theirs, &said(&end));
+    assert_eq!(agent.next(), Err(Error::Unasked(7)));
+
+    let many = |count, end| (0..count as u32).map(|id| known(id, end)).collect();
+    let lies = [
+        (STARTED, Error::Introduction),
+        (Reply::Here { commands: vec![known(7, None), known(7, None)] }, Error::NotAReply),
+        (Reply::Here { commands: vec![known(7, Some((End::Signaled(0), false)))] }, Error::NotAReply),
+        (Reply::Here { commands: vec![Known { pid: 1, ..known(7, None) }] }, Error::NotAReply),
+        (Reply::Here { commands: many(COMMANDS_MAX + 1, None) }, Error::NotAReply),
+        (Reply::Here { commands: many(ENDED_MAX + 1, Some((End::Exited(0), true))) }, Error::NotAReply),
+        (Reply::Here { commands: vec![known(1, None)] }, Error::Unasked(1)),
+    ];
+    for (lie, error) in lies {
+        let (ours, theirs) = pair();
+        let mut agent = Agent::adopt(ours);
+        agent.exec(command(&["/bin/true"]), vec![]).unwrap();
+        say(&theirs, &said(&lie));
+        assert_eq!(agent.next(), Err(error));
+        assert_eq!(agent.next(), Err(Error::Poisoned));
     }
 }
 
@@ -94,20 +140,20 @@ fn a_frame_of_a_wrong_length_poisons_before_it_arrives() {
         assert_eq!(agent.next(), Err(Error::Poisoned));
     }
     let (mut agent, theirs) = asked();
-    say(&theirs, &[&[3, 0, 0, 0][..], &said(&Reply::Started { id: 1 })[4..], &[0]].concat());
+    say(&theirs, &[&[4, 0, 0, 0][..], &said(&STARTED)[4..], &[0]].concat());
     assert_eq!(agent.next(), Err(Error::NotAReply));
 }
 
 #[test]
 fn a_reply_is_given_once_its_last_byte_is_here() {
     let (mut agent, theirs) = asked();
-    let frame = said(&Reply::Bytes { id: 2, bytes: b"abcd".to_vec(), end: true });
+    let frame = said(&STARTED);
     for byte in &frame[..frame.len() - 1] {
         say(&theirs, &[*byte]);
         assert_eq!(agent.next(), Ok(None));
     }
     say(&theirs, &frame[frame.len() - 1..]);
-    assert_eq!(agent.next(), Ok(Some(Reply::Bytes { id: 2, bytes: b"abcd".to_vec(), end: true })));
+    assert_eq!(agent.next(), Ok(Some(STARTED)));
 }
 
 #[test]
@@ -118,10 +164,10 @@ fn a_descriptor_that_the_agent_sends_never_arrives() {
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [write_end.as_fd()];
     assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-    let frame = said(&Reply::Started { id: 1 });
+    let frame = said(&STARTED);
     sendmsg(&theirs, &[IoSlice::new(&frame)], &mut control, SendFlags::empty()).unwrap();
     drop(write_end);
-    assert_eq!(agent.next(), Ok(Some(Reply::Started { id: 1 })));
+    assert_eq!(agent.next(), Ok(Some(STARTED)));
     let mut fds = [PollFd::new(&read_end, PollFlags::IN)];
     assert_eq!(
         poll(&mut fds, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })),
@@ -131,43 +177,105 @@ fn a_descriptor_that_the_agent_sends_never_arrives() {
 }
 
 #[test]
-fn an_agent_that_does_not_read_holds_nobody_up() {
-    let (ours, _theirs) = pair();
+fn an_agent_that_does_not_read_holds_nobody_up_and_costs_no_more_than_its_bound() {
+    let (ours, theirs) = pair();
     let mut agent = Agent::over(ours);
     let argv = vec![vec![b'x'; 1 << 20]];
-    let began = Instant::now();
-    assert_eq!(agent.exec(Exec { argv, ..command(&[]) }, &[]), Err(Error::Stuck));
-    assert!(began.elapsed() < Duration::from_millis(SEND_WAIT_MS_MAX * 3));
-    assert_eq!(agent.next(), Err(Error::Poisoned));
+    let mut asked = 0;
+    let refusal = loop {
+        match agent.exec(Exec { id: asked, argv: argv.clone(), ..command(&[]) }, own(&[])) {
+            Ok(()) => asked += 1,
+            Err(error) => break error,
+        }
+        agent.flush().unwrap();
+        assert!(agent.wants_to_send());
+    };
+    assert!(matches!(refusal, Error::Busy(bytes) if bytes <= QUEUED_BYTES_MAX), "{refusal:?}");
+    assert_eq!((asked, agent.next()), (8, Ok(None)));
+    drop(theirs);
+    assert_eq!(agent.flush(), Err(Error::Gone));
+    assert_eq!(agent.next(), Err(Error::Gone));
+}
 
-    let (ours, _theirs) = pair();
-    let mut agent = Agent::over(ours);
-    let began = Instant::now();
-    while agent.signal(1, 9).is_ok() {}
-    assert_eq!(agent.signal(1, 9), Err(Error::Busy));
-    assert!(began.elapsed() < Duration::from_millis(SEND_WAIT_MS_MAX * 5));
-    assert_eq!(agent.next(), Ok(None));
+#[test]
+fn what_cannot_be_sent_any_more_is_let_go_with_its_descriptors() {
+    let ends: [fn(&mut Agent, OwnedFd); 4] = [
+        |agent, theirs| {
+            drop(theirs);
+            assert_eq!(agent.flush(), Err(Error::Gone));
+        },
+        |agent, theirs| {
+            drop(theirs);
+            assert_eq!(agent.next(), Err(Error::Gone));
+        },
+        |agent, theirs| {
+            say(&theirs, &[0; 4]);
+            assert_eq!(agent.next(), Err(Error::Announced(0)));
+        },
+        |agent, _theirs| agent.give_up(),
+    ];
+    for end in ends {
+        let (ours, theirs) = pair();
+        let mut agent = Agent::over(ours);
+        let (read, write) = std::io::pipe().unwrap();
+        let stdio = [agent::Stdio::Passed(0); 3];
+        agent.exec(Exec { stdio, ..command(&["/bin/true"]) }, vec![write.into()]).unwrap();
+        end(&mut agent, theirs);
+        assert!(!agent.wants_to_send());
+        assert_eq!(crate::harness::read_all(read.into()), "");
+    }
+}
+
+#[test]
+fn what_was_queued_arrives_in_order_and_with_its_descriptors() {
+    let mut inside = crate::harness::Inside::start();
+    let argv = vec![b"/bin/echo".to_vec(), vec![b'x'; 100_000]];
+    let (mut pipes, count) = (vec![], 20);
+    for id in 0..count {
+        let (read, write) = std::io::pipe().unwrap();
+        let stdio = [agent::Stdio::Null, agent::Stdio::Passed(0), agent::Stdio::Null];
+        inside
+            .agent
+            .exec(Exec { id, argv: argv.clone(), stdio, ..command(&[]) }, vec![write.into()])
+            .unwrap();
+        pipes.push(read);
+    }
+    let readers: Vec<_> = pipes
+        .into_iter()
+        .map(|pipe| std::thread::spawn(|| crate::harness::read_all(pipe.into()).len()))
+        .collect();
+    for _ in 0..2 * count {
+        inside.reply();
+    }
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), 100_001);
+    }
 }
 
 #[test]
 fn a_request_that_is_wrong_in_itself_changes_nothing() {
     let (mut agent, theirs) = asked();
     for signal in [-1, 0, 65] {
-        assert_eq!(agent.signal(1, signal), Err(Error::NotASignal(signal)));
+        assert_eq!(agent.signal(1, signal, Whom::Process), Err(Error::NotASignal(signal)));
     }
-    let passing = Exec { id: 4, stdio: [agent::Stdio::Passed; 3], ..command(&["/bin/true"]) };
-    let fds = [theirs.as_fd(), theirs.as_fd()];
-    assert_eq!(agent.exec(passing, &fds), Err(Error::Descriptors { passed: 3, given: 2 }));
+    let given = || own(&[theirs.as_fd(), theirs.as_fd()]);
+    let passing = |place| Exec { id: 4, stdio: [agent::Stdio::Passed(place); 3], ..command(&["/bin/true"]) };
+    assert_eq!(agent.exec(passing(2), given()), Err(Error::Descriptors { passed: 3, given: 2 }));
+    assert_eq!(agent.exec(passing(0), given()), Err(Error::Descriptors { passed: 1, given: 2 }));
+    let many = own(&[theirs.as_fd(); 4]);
+    assert_eq!(agent.exec(passing(3), many), Err(Error::Descriptors { passed: 4, given: 4 }));
+    assert_eq!(agent.work(work(4), vec![]), Err(Error::Descriptors { passed: 1, given: 0 }));
     let argv = vec![vec![0; 5 << 20]];
-    let error = agent.exec(Exec { id: 4, argv, ..command(&[]) }, &[]).unwrap_err();
+    let error = agent.exec(Exec { id: 4, argv, ..command(&[]) }, vec![]).unwrap_err();
     assert!(matches!(error, Error::TooLong(bytes) if bytes > 5 << 20));
-    assert_eq!(agent.next(), Ok(None));
+    assert_eq!((agent.wants_to_send(), agent.next()), (false, Ok(None)));
 }
 
 fn replies() -> impl Strategy<Value = Reply> {
     let id = 0u32..5;
     prop_oneof![
-        id.clone().prop_map(|id| Reply::Started { id }),
+        (id.clone(), any::<u32>()).prop_map(|(id, pid)| Reply::Started { id, pid }),
+        (id.clone(), 2u32..9).prop_map(|(id, pid)| Reply::Started { id, pid }),
         (id.clone(), any::<u8>(), any::<bool>()).prop_map(|(id, n, deadline)| Reply::Ended {
             id,
             end: End::Signaled(n),
@@ -178,9 +286,7 @@ fn replies() -> impl Strategy<Value = Reply> {
             errno,
             stage: Stage::User
         }),
-        (id.clone(), proptest::collection::vec(any::<u8>(), 0..8), any::<bool>())
-            .prop_map(|(id, bytes, end)| Reply::Bytes { id, bytes, end }),
-        id.prop_map(|id| Reply::Written { id }),
+        (id, 0u32..9).prop_map(|(id, pid)| Reply::Here { commands: vec![Known { id, pid, end: None }] }),
     ]
 }
 
@@ -213,8 +319,8 @@ proptest! {
                 Err(error) => break error,
             }
         };
-        // Three requests have four replies between them at most.
-        prop_assert!(told <= 4, "{told}");
+        // Three requests have five replies between them at most.
+        prop_assert!(told <= 5, "{told}");
         let after = if end == Error::Gone { Error::Gone } else { Error::Poisoned };
         prop_assert_eq!(agent.next(), Err(after));
     }

@@ -2,13 +2,13 @@
 
 use crate::harness::{command, pair, start_raw};
 use agent::protocol::{INWARD_BYTES_MAX, Request, encode};
-use agent::{Agent, Error, Stdio};
+use agent::{Agent, Error, Stdio, Whom};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, sendmsg, shutdown};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 
-fn say(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) {
+pub(crate) fn say(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) {
     let descriptors: Vec<_> = descriptors.iter().map(|d| d.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -60,7 +60,7 @@ fn what_is_no_frame_ends_the_agent() {
     for bytes in garbage {
         assert_eq!(status_after(bytes, &[]), Some(65), "{bytes:?}");
     }
-    let mut long = frame(&Request::Signal { id: 1, signal: 9 });
+    let mut long = frame(&Request::Signal { id: 1, signal: 9, whom: Whom::Group });
     long[0] += 1;
     long.push(0);
     assert_eq!(status_after(&long, &[]), Some(65));
@@ -69,14 +69,14 @@ fn what_is_no_frame_ends_the_agent() {
 #[test]
 fn descriptors_that_no_frame_announces_end_the_agent() {
     let (one, _other) = pair();
-    let signal = frame(&Request::Signal { id: 1, signal: 9 });
+    let signal = frame(&Request::Signal { id: 1, signal: 9, whom: Whom::Group });
     let exec = |stdio| frame(&Request::Exec(agent::Exec { stdio, ..command(&["/bin/true"]) }));
     assert_eq!(status_after(&signal, &[&one]), Some(65));
     assert_eq!(status_after(&exec([Stdio::Null; 3]), &[&one]), Some(65));
-    assert_eq!(status_after(&exec([Stdio::Passed; 3]), &[&one, &one]), Some(65));
-    assert_eq!(status_after(&exec([Stdio::Passed; 3]), &[&one; 4]), Some(65));
+    assert_eq!(status_after(&exec([Stdio::Passed(2); 3]), &[&one, &one]), Some(65));
+    assert_eq!(status_after(&exec([Stdio::Passed(3); 3]), &[&one; 4]), Some(65));
     let (socket, mut process) = start_raw();
-    let late = exec([Stdio::Passed, Stdio::Null, Stdio::Null]);
+    let late = exec([Stdio::Passed(0), Stdio::Null, Stdio::Null]);
     say(&socket, &late[..6], &[]);
     say(&socket, &late[6..], &[&one]);
     assert_eq!(process.end().code(), Some(65));

@@ -25,6 +25,14 @@ fn fields(record: &Value) -> String {
     let part = |name: &str| text(&record[name]);
     match record["event"].as_str().unwrap_or_default() {
         "policy.load" => format!("{} {} from {}", part("policy"), hash(&record["hash"]), part("origin")),
+        "sandbox.create" => format!(
+            "{} for key {}, template {}, ends after {} ms{}",
+            part("sandbox"),
+            part("key"),
+            part("template"),
+            part("timeout_ms"),
+            metadata(record),
+        ),
         "sandbox.start" => format!(
             "{} profile {}, policy {}, {} walls required{}",
             part("sandbox"),
@@ -35,14 +43,18 @@ fn fields(record: &Value) -> String {
         ),
         "sandbox.ready" => ready(record),
         "exec.start" => format!(
-            "{}: #{} {} (as {} in {})",
+            "{}{}: #{} {} (as {} in {})",
             decision(record),
+            if record["source"] == "api" { " through the API" } else { "" },
             part("exec"),
             command(&record["argv"]),
             part("user"),
             shell_word(record["cwd"].as_str().unwrap_or_default()),
         ),
+        "exec.signal" => format!("#{} signal {}", part("exec"), part("signal")),
         "exec.end" => format!("#{} status {}", part("exec"), part("status")),
+        "file" => format!("{} (as {})", file(record), part("user")),
+        "sandbox.timeout" => format!("ends after {} ms", part("timeout_ms")),
         "denial" => format!("{}: {}", decision(record), part("asked")),
         "limit.hit" => part("limit"),
         "zone.handout" => format!("{} -> {}", part("at"), part("to")),
@@ -56,8 +68,28 @@ fn fields(record: &Value) -> String {
         "sandbox.end" => {
             format!("{}, {} denials{}", reason(&record["reason"]), part("denials"), usage(&record["usage"]))
         }
+        "server.start" => format!("version {} listens on {}", part("version"), part("listen")),
+        "server.adopt" => format!("{} sandboxes found and taken over", part("sandboxes")),
+        "server.stop" => format!("{} sandboxes live on", part("sandboxes")),
+        "stop.all" => format!("{} sandboxes ended", part("sandboxes")),
+        "key.create" => format!("{} {}", part("key"), part("name")),
+        "key.revoke" => part("key"),
+        "ledger.lost" => format!("{} observations are not on record", part("observations")),
         _ => String::new(),
     }
+}
+
+fn metadata(record: &Value) -> String {
+    match record["metadata_bytes"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(bytes) => format!(", {bytes} bytes of metadata {}", hash(&record["metadata"])),
+    }
+}
+
+fn file(record: &Value) -> String {
+    let path = |name: &str| record[name].as_str().map(shell_word);
+    let words = [Some(text(&record["op"])), path("path"), path("to")];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn ready(record: &Value) -> String {

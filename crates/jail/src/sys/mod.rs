@@ -150,6 +150,19 @@ pub fn close_range(first: u32, last: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
 }
 
+/// Leaves the descriptor table that this process shares with its parent for one of its own, into which only the
+/// descriptors up to `last` are copied. It costs as much as these do, however many others there are.
+///
+/// The caller owns no descriptor above `last` as an `OwnedFd` that it will still use or drop.
+///
+/// # Errors
+/// What `close_range` says.
+pub fn own_descriptors_up_to(last: u32) -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_UNSHARE;
+    // SAFETY: takes plain numbers; the contract above keeps owned descriptors out of the range.
+    check(unsafe { libc::syscall(libc::SYS_close_range, last + 1, u32::MAX, flags) })
+}
+
 /// Marks every descriptor from `first` on close-on-exec.
 ///
 /// # Errors
@@ -243,6 +256,20 @@ pub fn signals_as_fd(signals: &[i32]) -> io::Result<OwnedFd> {
     check(fd as i64)?;
     // SAFETY: the kernel has just opened this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Blocks no signal any more for this thread, whatever whoever forked it had blocked.
+///
+/// # Errors
+/// What `sigprocmask` says.
+pub fn unblock_signals() -> io::Result<()> {
+    // SAFETY: an all-zero set is valid storage, and `sigemptyset` makes it a valid set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` outlives both calls.
+    unsafe {
+        libc::sigemptyset(&raw mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) as i64).map(drop)
+    }
 }
 
 /// The next signal that [`signals_as_fd`] caught, if there is one.

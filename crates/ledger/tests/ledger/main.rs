@@ -5,6 +5,7 @@
 mod crash;
 mod errors;
 mod format;
+mod group;
 mod log;
 mod scale;
 mod tamper;

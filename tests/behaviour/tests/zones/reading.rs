@@ -1,7 +1,7 @@
 //! What goes in.
 
 use anyhow::{Result, ensure};
-use behaviour::{Place, Who, finish};
+use behaviour::{Place, Who, finish, not_run};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,6 +9,7 @@ behaviour::for_each_profile! {
     a_read_zone_shows_what_is_closed_to_all_but_its_owner
     a_read_zone_cannot_be_written
     a_read_zone_shows_what_comes_later
+    a_read_zone_with_another_file_system_beneath_is_refused
     several_zones_stand_side_by_side
     a_host_directory_with_colons_and_spaces_is_a_zone
     a_scratch_zone_is_written_and_vanishes
@@ -70,6 +71,31 @@ fn a_read_zone_shows_what_comes_later(place: &Place) -> Result<()> {
     }
     let ended = behaviour::collect(child)?;
     assert_eq!((ended.code(), ended.out().as_str()), (0, "made while it runs\n"), "{}", ended.err());
+    Ok(())
+}
+
+fn a_read_zone_with_another_file_system_beneath_is_refused(place: &Place) -> Result<()> {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let zone = closed(place)?;
+    let inner = place.path("zone/inner");
+    if !rustix::process::geteuid().is_root() {
+        return not_run(
+            "a_read_zone_with_another_file_system_beneath_is_refused",
+            "a mount, and we are not root",
+        );
+    }
+    mount("tmpfs", &inner, "tmpfs", MountFlags::empty(), c"size=64k")?;
+    let refused = place.shell(&["--read", &zone], "cat /input/inner/file");
+    let beneath = place.shell(&["--read", &format!("{}:/input", inner.display())], "ls /input");
+    unmount(&inner, UnmountFlags::DETACH)?;
+    let refused = refused?;
+    assert_eq!((refused.code(), refused.out().as_str()), (66, ""), "{}", refused.err());
+    let told =
+        format!("zone `/input`: another file system is mounted beneath the directory: `{}`", inner.display());
+    ensure!(refused.err().contains(&told), "{}", refused.err());
+    // What is mounted may be a zone itself.
+    let beneath = beneath?;
+    assert_eq!(beneath.code(), 0, "{}", beneath.err());
     Ok(())
 }
 
