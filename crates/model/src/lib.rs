@@ -4,7 +4,6 @@
 mod clock;
 mod event;
 mod id;
-mod key;
 mod lease;
 mod limits;
 mod quoted;
@@ -12,8 +11,7 @@ mod wall;
 
 pub use clock::{Clock, Moment, rfc3339};
 pub use event::{Decision, Effect, EndReason, Event, FileOp, LimitHit, Source, Usage};
-pub use id::{NotAnId, SandboxId};
-pub use key::{KeyId, NotAKeyId};
+pub use id::{KeyId, NotAKeyId, NotAnId, SandboxId};
 pub use lease::{Lease, Then};
 pub use limits::{Limits, NotASize, NotATime, parse_duration_ms, parse_size_bytes};
 pub use quoted::{NotQuoted, quote, unquote};

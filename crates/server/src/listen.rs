@@ -14,6 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -41,29 +42,16 @@ impl Network {
     }
 
     /// Serves until it is told to end.
-    pub(crate) async fn serve(self, app: Arc<App>, mut ending: Ending) {
+    pub(crate) async fn serve(self, app: Arc<App>, ending: Ending) {
         let admission = Admission::new(self.most);
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = told(&mut ending) => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            while connections.try_join_next().is_some() {}
-            let Some((stream, peer)) = accepted_or_rest(accepted).await else { continue };
+        let accept = |cx: &mut Context<'_>| self.listener.poll_accept(cx);
+        accept_all(accept, ending.clone(), |(stream, peer)| {
             // Refused by closing: whoever opens more than its share gets no work done for it.
-            let Some(admitted) = admission.admit(Some(peer.ip())) else { continue };
+            let admitted = admission.admit(Some(peer.ip()))?;
             let _ = stream.set_nodelay(true);
-            connections.spawn(network_connection(
-                app.clone(),
-                stream,
-                self.tls.clone(),
-                admitted,
-                ending.clone(),
-            ));
-        }
-        part(connections).await;
+            Some(network_connection(app.clone(), stream, self.tls.clone(), admitted, ending.clone()))
+        })
+        .await;
     }
 }
 
@@ -101,25 +89,36 @@ impl Local {
     }
 
     /// Serves until it is told to end.
-    pub(crate) async fn serve(self, app: Arc<App>, mut ending: Ending) {
+    pub(crate) async fn serve(self, app: Arc<App>, ending: Ending) {
         let admission = Admission::new(self.most);
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = told(&mut ending) => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            while connections.try_join_next().is_some() {}
-            let Some((stream, _)) = accepted_or_rest(accepted).await else { continue };
-            if !is_operator(&stream) {
-                continue;
-            }
-            let Some(admitted) = admission.admit(None) else { continue };
-            connections.spawn(connection(app.clone(), Origin::Operator, stream, admitted, ending.clone()));
-        }
-        part(connections).await;
+        let accept = |cx: &mut Context<'_>| self.listener.poll_accept(cx);
+        accept_all(accept, ending.clone(), |(stream, _)| {
+            let admitted = if is_operator(&stream) { admission.admit(None)? } else { return None };
+            Some(connection(app.clone(), Origin::Operator, stream, admitted, ending.clone()))
+        })
+        .await;
     }
+}
+
+/// Accepts until it is told to end, and lets what was begun finish. `begin` gives nothing for a connection that is refused.
+async fn accept_all<S, C: Future<Output = ()> + Send + 'static>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
+    mut ending: Ending,
+    begin: impl Fn(S) -> Option<C>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = told(&mut ending) => break,
+            accepted = poll_fn(&mut accept) => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        if let Some(connection) = accepted_or_rest(accepted).await.and_then(&begin) {
+            connections.spawn(connection);
+        }
+    }
+    part(connections).await;
 }
 
 /// Whether the other side is the user that runs the server, or root.

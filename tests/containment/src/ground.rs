@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Where the probe is inside.
@@ -248,9 +249,9 @@ impl Drop for Ground {
         for path in &self.cgroups {
             for _ in 0..1000 {
                 match fs::remove_dir(path) {
-                    // The last processes are still being torn down.
+                    // The last processes are still being torn down, and their cgroups with them.
                     Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-                        std::thread::yield_now()
+                        std::thread::sleep(Duration::from_millis(5));
                     }
                     _ => break,
                 }

@@ -260,8 +260,7 @@ impl Launcher {
         }
         self.server = Some(client);
         self.with_server();
-        let launcher_pid = rustix::process::getpid().as_raw_nonzero().get();
-        self.tell(client, Telling::plain(Report::Welcome { launcher_pid }));
+        self.tell(client, Telling::plain(Report::Welcome));
         let mut tellings = Vec::new();
         // What the keeper records is no server's business any more.
         let ours = |recorder| recorder == Recorder::Server;

@@ -126,10 +126,7 @@ pub enum Report {
         launcher_pid: i32,
     },
     /// You are the server.
-    Welcome {
-        /// Its pid.
-        launcher_pid: i32,
-    },
+    Welcome,
     /// There is a server already.
     Busy,
     /// A sandbox that there is. To the server of one that stands and lives: [`Built::descriptors`].

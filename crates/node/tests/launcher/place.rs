@@ -111,7 +111,7 @@ impl Place {
     pub(crate) fn server(&self) -> Server<'_> {
         let server = Server { client: self.client(), place: self, heard: RefCell::default() };
         server.say(&Order::Serve);
-        assert!(matches!(server.hear().0, Report::Welcome { .. }));
+        assert!(matches!(server.hear().0, Report::Welcome));
         server
     }
 
