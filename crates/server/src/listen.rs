@@ -63,14 +63,15 @@ async fn network_connection(
     ending: Ending,
 ) {
     let Some(tls) = tls else { return connection(app, Origin::Network, stream, admitted, ending).await };
-    let handshake = tokio::time::timeout(HEADER_TIME, tls.accept(stream));
+    let handshake = Box::pin(tokio::time::timeout(HEADER_TIME, tls.accept(stream)));
     let evicted = admitted.phase.clone();
     let stream = tokio::select! {
         handshake = handshake => handshake,
         () = evicted.evicted.notified() => return,
     };
     match stream {
-        Ok(Ok(stream)) => connection(app, Origin::Network, stream, admitted, ending).await,
+        // Boxed: what TLS needs would otherwise be part of each connection without it, which is most of what one takes.
+        Ok(Ok(stream)) => Box::pin(connection(app, Origin::Network, stream, admitted, ending)).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }

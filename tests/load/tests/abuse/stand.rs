@@ -15,7 +15,7 @@ use load::raise_descriptor_limit;
 use load::served::{Parts, Served};
 
 /// What a request of the honest client may take. A healthy one takes milliseconds; this machine may be busy.
-const LATENCY_MAX: Duration = Duration::from_secs(3);
+const LATENCY_MAX: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 const DESCRIPTORS: u64 = 32_768;
 pub(crate) const LIFE_S: u64 = 600;
