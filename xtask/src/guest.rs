@@ -33,7 +33,15 @@ impl Output {
 }
 
 /// Runs a command, with these variables, in a machine of one kind.
-pub(crate) type Run = fn(&[String], &[(String, String)], Duration) -> Result<Output>;
+pub(crate) type Run = fn(&[String], &[(String, String)], Duration, Shown) -> Result<Output>;
+
+/// When what the command writes is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    AsItComes,
+    /// By the caller, who has it in the [`Output`]; something else runs meanwhile.
+    Later,
+}
 
 /// How this kind of machine is built on.
 pub(crate) struct Machine<'a> {
@@ -87,8 +95,8 @@ pub(crate) fn busybox() -> Result<std::path::PathBuf> {
     Ok(crate::apt::unpacked("busybox-static")?.join("bin/busybox"))
 }
 
-/// Boots, shows what the command writes as it comes, and ends the machine when the time is over.
-pub(crate) fn boot(machine: &mut Command, run: &Path, timeout: Duration) -> Result<Output> {
+/// Boots, and ends the machine when the time is over.
+pub(crate) fn boot(machine: &mut Command, run: &Path, timeout: Duration, shown: Shown) -> Result<Output> {
     let console = run.join("console");
     let file = File::create(&console)?;
     let mut child = machine
@@ -98,7 +106,7 @@ pub(crate) fn boot(machine: &mut Command, run: &Path, timeout: Duration) -> Resu
         .spawn()
         .with_context(|| format!("could not start {}", machine.get_program().display()))?;
     let stdout = child.stdout.take().context("a machine without a console")?;
-    let reader = thread::spawn(move || relay(BufReader::new(stdout)));
+    let reader = thread::spawn(move || relay(BufReader::new(stdout), shown));
     let ended = wait(&mut child, timeout)?;
     if ended.is_none() {
         end(&mut child)?;
@@ -118,8 +126,8 @@ pub(crate) fn boot(machine: &mut Command, run: &Path, timeout: Duration) -> Resu
     Ok(Output { status, log, not_run: not_run.lines().map(str::to_owned).collect() })
 }
 
-/// Splits what the console shows into the boot's messages and the command's output. The latter is passed on.
-fn relay(mut console: impl BufRead) -> (String, String) {
+/// Splits what the console shows into the boot's messages and the command's output.
+fn relay(mut console: impl BufRead, shown: Shown) -> (String, String) {
     let (mut before, mut log) = (String::new(), String::new());
     let (mut started, mut ended) = (false, false);
     let mut line = Vec::new();
@@ -131,7 +139,9 @@ fn relay(mut console: impl BufRead) -> (String, String) {
         if text.trim_end() == STARTS {
             started = true;
         } else if started && !ended {
-            print!("{text}");
+            if shown == Shown::AsItComes {
+                print!("{text}");
+            }
             log.push_str(text);
         } else {
             before.push_str(text);

@@ -28,6 +28,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::guest::Shown;
 use crate::load::Load;
 
 #[derive(Parser)]
@@ -135,8 +136,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench(Bench::Density(words)) => load::command(Load::Density, &words)?,
         Task::Bench(Bench::Stop(words)) => load::command(Load::Stop, &words)?,
         Task::Soak(Soak::Server(words)) => load::command(Load::Soak, &words)?,
-        Task::Uml(guest) => return Ok(uml::run(&guest.command, &guest.env, guest.timeout())?.code()),
-        Task::Qemu(guest) => return Ok(qemu::run(&guest.command, &guest.env, guest.timeout())?.code()),
+        Task::Uml(guest) => {
+            return Ok(uml::run(&guest.command, &guest.env, guest.timeout(), Shown::AsItComes)?.code());
+        }
+        Task::Qemu(guest) => {
+            return Ok(qemu::run(&guest.command, &guest.env, guest.timeout(), Shown::AsItComes)?.code());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::guest::{self, Machine, Output};
+use crate::guest::{self, Machine, Output, Shown};
 use crate::program::program;
 use crate::{apt, cpio};
 
@@ -14,7 +14,12 @@ use crate::{apt, cpio};
 const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
 /// Runs a command under Debian's stock kernel, over this machine's files.
-pub(crate) fn run(command: &[String], env: &[(String, String)], timeout: Duration) -> Result<Output> {
+pub(crate) fn run(
+    command: &[String],
+    env: &[(String, String)],
+    timeout: Duration,
+    shown: Shown,
+) -> Result<Output> {
     apt::programs(&[("qemu-system-x86_64", "qemu-system-x86")])?;
     let package = apt::unpacked(&apt::dependency("linux-image-amd64", "linux-image-")?)?;
     let modules = in_order(&package)?;
@@ -44,6 +49,7 @@ pub(crate) fn run(command: &[String], env: &[(String, String)], timeout: Duratio
             .args(["-device", "virtio-9p-pci,fsdev=run,mount_tag=run"]),
         run.path(),
         timeout,
+        shown,
     )
 }
 

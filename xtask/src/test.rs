@@ -7,13 +7,14 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use rustix::process::geteuid;
 
-use crate::guest;
+use crate::guest::{self, Output, Shown};
 use crate::program::{self, check, read, relayed};
 use crate::tally::{self, Tally};
 use crate::{apt, e2b, faults, load, place, qemu, uml};
@@ -44,14 +45,31 @@ pub(crate) fn run(words: &Test) -> Result<()> {
 
     let mut tallies = vec![
         Tally::of(HOST, host(&casemate, words.all, root)),
-        Tally::of(DOCUMENTATION, documentation()),
+        // Alone: whatever is below this process afterwards counts as left behind, and is ended.
         Tally::of(KILL, kill(&casemate, words.all)),
-        Tally::of(KILL_SERVER, kill_server(&casemate, words.all)),
-        Tally::of("uml", contained("uml", &casemate, words.all, uml::run)),
     ];
+    // The guest has one processor and leaves another free. Beside it runs what measures no time closely.
+    let (beside, guest) = thread::scope(|scope| {
+        let guest = Contained::prepare("uml", &casemate, words.all)
+            .map(|contained| scope.spawn(move || contained.run(uml::run, Shown::Later)));
+        let beside = [
+            Tally::of(DOCUMENTATION, documentation()),
+            Tally::of(KILL_SERVER, kill_server(&casemate, words.all)),
+        ];
+        let guest = guest.and_then(|guest| guest.join().map_err(|_| anyhow!("its thread panicked"))?);
+        (beside, guest)
+    });
+    tallies.extend(beside);
+    if let Ok((_, log)) = &guest {
+        println!("\ncontainment under uml\n{log}");
+    }
+    tallies.push(Tally::of("uml", guest.map(|(tally, _)| tally)));
     tallies.extend(e2b::tests(&casemate, words.all, &[]));
     if words.all {
-        tallies.push(Tally::of("qemu", contained("qemu", &casemate, true, qemu::run)));
+        println!("\ncontainment under qemu");
+        let guest = Contained::prepare("qemu", &casemate, true);
+        let guest = guest.and_then(|contained| contained.run(qemu::run, Shown::AsItComes));
+        tallies.push(Tally::of("qemu", guest.map(|(tally, _)| tally)));
     }
     if !tally::report(&tallies, root) {
         bail!("the tests failed");
@@ -103,30 +121,43 @@ fn kill_server(casemate: &Path, all: bool) -> Result<Tally> {
 }
 
 /// The containment tests under another kernel. They are built here and only run there.
-fn contained(name: &str, casemate: &Path, all: bool, machine: guest::Run) -> Result<Tally> {
-    let directory = place::cache("containment")?;
-    let list = ["nextest", "list", "--package", "containment", "--list-type", "binaries-only"];
-    let binaries = directory.join("binaries.json");
-    fs::write(&binaries, read(place::cargo().args(list).args(["--message-format", "json"]))?)?;
-    let workspace = directory.join("workspace.json");
-    fs::write(&workspace, read(place::cargo().args(["metadata", "--format-version", "1"]))?)?;
+struct Contained {
+    name: &'static str,
+    command: Vec<String>,
+    env: Vec<(String, String)>,
+    limit: Duration,
+}
 
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut command = vec![text(&nextest_binary()?), "nextest".to_owned(), "run".to_owned()];
-    command.extend(["--binaries-metadata".to_owned(), text(&binaries)]);
-    command.extend(["--cargo-metadata".to_owned(), text(&workspace)]);
-    command.extend(flags(all));
-    let mut env = variables(casemate, all);
-    env.push(("CASEMATE_GUEST".to_owned(), name.to_owned()));
-    println!("\ncontainment under {name}");
-    let limit = if all { GUEST_LIMIT_ALL } else { GUEST_LIMIT };
-    let output = machine(&command, &env, limit)?;
-    let mut tally = Tally::of_nextest(name, &output.log);
-    tally.not_run = output.not_run;
-    if output.status != 0 && tally.good() {
-        tally.broken = Some(format!("nextest ended with {}", output.status));
+impl Contained {
+    /// Builds them. Nothing of cargo is needed afterwards.
+    fn prepare(name: &'static str, casemate: &Path, all: bool) -> Result<Contained> {
+        let directory = place::cache("containment")?;
+        let list = ["nextest", "list", "--package", "containment", "--list-type", "binaries-only"];
+        let binaries = directory.join("binaries.json");
+        fs::write(&binaries, read(place::cargo().args(list).args(["--message-format", "json"]))?)?;
+        let workspace = directory.join("workspace.json");
+        fs::write(&workspace, read(place::cargo().args(["metadata", "--format-version", "1"]))?)?;
+
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut command = vec![text(&nextest_binary()?), "nextest".to_owned(), "run".to_owned()];
+        command.extend(["--binaries-metadata".to_owned(), text(&binaries)]);
+        command.extend(["--cargo-metadata".to_owned(), text(&workspace)]);
+        command.extend(flags(all));
+        let mut env = variables(casemate, all);
+        env.push(("CASEMATE_GUEST".to_owned(), name.to_owned()));
+        let limit = if all { GUEST_LIMIT_ALL } else { GUEST_LIMIT };
+        Ok(Contained { name, command, env, limit })
     }
-    Ok(tally)
+
+    /// Runs them; gives also what they wrote.
+    fn run(&self, machine: guest::Run, shown: Shown) -> Result<(Tally, String)> {
+        let Output { status, log, not_run } = machine(&self.command, &self.env, self.limit, shown)?;
+        let mut tally = Tally { not_run, ..Tally::of_nextest(self.name, &log) };
+        if status != 0 && tally.good() {
+            tally.broken = Some(format!("nextest ended with {status}"));
+        }
+        Ok((tally, log))
+    }
 }
 
 fn flags(all: bool) -> Vec<String> {

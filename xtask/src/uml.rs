@@ -5,13 +5,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::apt;
-use crate::guest::{self, Machine, Output};
+use crate::guest::{self, Machine, Output, Shown};
 use crate::program::program;
 
 const MEMORY: &str = "mem=1536M";
 
 /// Runs a command under user-mode Linux, over this machine's files.
-pub(crate) fn run(command: &[String], env: &[(String, String)], timeout: Duration) -> Result<Output> {
+pub(crate) fn run(
+    command: &[String],
+    env: &[(String, String)],
+    timeout: Duration,
+    shown: Shown,
+) -> Result<Output> {
     let package = apt::unpacked("user-mode-linux")?;
     let modules = std::fs::read_dir(package.join("usr/lib/uml/modules"))?
         .flatten()
@@ -31,5 +36,6 @@ pub(crate) fn run(command: &[String], env: &[(String, String)], timeout: Duratio
             .arg("umid=uml"),
         run.path(),
         timeout,
+        shown,
     )
 }

@@ -26,6 +26,7 @@ mod places;
 mod room;
 mod running;
 mod sandbox;
+mod start;
 
 pub use command::{
     Argument, Command, CommandEnd, CommandInfo, Input, Output, OutputPiece, Selector, Stdin, TerminalSize,

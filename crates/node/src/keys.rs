@@ -24,6 +24,8 @@ pub const KEYS_MAX: usize = 1024;
 /// Characters of a key's name.
 pub const NAME_CHARS_MAX: usize = 64;
 
+/// What E2B's clients want a key to begin with. It is said here and not in the protocol: it is a part of the secret,
+/// which is hashed as a whole and looks the same to whoever makes it, checks it, or searches for one that leaked.
 const PREFIX: &str = "e2b_";
 const SECRET_BYTES: usize = 20;
 /// Of a whole secret, with its prefix.

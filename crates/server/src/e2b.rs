@@ -75,7 +75,7 @@ async fn addressed(app: Arc<App>, origin: Origin, head: Parts, body: Lent) -> Re
     // A target that is a whole address names its host there (RFC 9112, 3.2.2).
     let host = head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| head.headers.get(HOST).map(HeaderValue::as_bytes));
-    let (id, port) = (once(&head.headers, "e2b-sandbox-id"), once(&head.headers, "e2b-sandbox-port"));
+    let (id, port) = (once(&head.headers, place::SANDBOX_ID), once(&head.headers, place::SANDBOX_PORT));
     match place(host, id, port, head.uri.path()) {
         Err(misplaced) => Failure::said(Kind::Invalid, misplaced.to_string()).plain(),
         Ok(Place::Control) => control_plane(app, origin, head, body).await,

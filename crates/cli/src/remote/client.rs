@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use model::SandboxId;
 use node::State;
 use serde_json::Value;
-use server::e2b::place::ENVD_PORT;
+use server::e2b::place::{ENVD_PORT, SANDBOX_ID, SANDBOX_PORT};
 use std::io;
 use tokio::net::UnixStream;
 
@@ -107,7 +107,7 @@ impl Client {
 
 fn inside(id: SandboxId, path: &str) -> hyper::http::request::Builder {
     let builder = Request::post(path).header("host", "casemate").header("connect-protocol-version", "1");
-    builder.header("e2b-sandbox-id", id.as_str()).header("e2b-sandbox-port", ENVD_PORT)
+    builder.header(SANDBOX_ID, id.as_str()).header(SANDBOX_PORT, ENVD_PORT)
 }
 
 async fn value(response: Response<Incoming>) -> Result<Value, Asked> {

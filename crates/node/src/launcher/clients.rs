@@ -4,7 +4,6 @@ use super::process::{Launcher, Watched};
 use super::protocol::{CLIENTS_MAX, MESSAGE_BYTES_MAX, Order, PROTOCOL, Report};
 use super::sandbox::{Life, Recorder};
 use super::wire;
-use model::SandboxId;
 use rustix::event::{PollFlags, epoll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -29,8 +28,6 @@ pub(super) struct Connection {
 /// next to nothing.
 pub(super) enum Telling {
     Plain(Box<Report>),
-    /// A control socket of a sandbox.
-    Agent(SandboxId, OwnedFd),
     /// A sandbox that there is.
     Have(u32),
     /// What is held for a command.
@@ -152,7 +149,6 @@ impl Launcher {
         let is_server = self.server == Some(client);
         match telling {
             Telling::Plain(report) => wire::send(socket, report.as_ref(), &[]),
-            Telling::Agent(id, control) => wire::send(socket, &Report::Agent { id: *id }, &[control.as_fd()]),
             Telling::Have(key) => {
                 let Some(sandbox) = self.sandboxes.get_mut(key) else { return Ok(()) };
                 let report = sandbox.have();

@@ -25,13 +25,6 @@ impl Launcher {
                     self.tell(client, Telling::plain(Report::Refused { id, refusal }));
                 }
             }
-            Order::Note { id, note } => {
-                if let (Some(key), true) = (self.key(id), note.len() <= NOTE_BYTES_MAX)
-                    && let Some(sandbox) = self.sandboxes.get_mut(&key)
-                {
-                    sandbox.note = note;
-                }
-            }
             Order::Deadline { id, at_boot_ns } => self.set_deadline(id, at_boot_ns),
             Order::Keep { id, exec, note } => {
                 let held = Held { note, descriptors: packet.descriptors };
@@ -45,7 +38,6 @@ impl Launcher {
                     sandbox.held.remove(&exec);
                 }
             }
-            Order::Connect { id } => self.connect(client, id),
             Order::Kill { id } => {
                 if let Some(key) = self.key(id) {
                     self.kill(key, Reason::Killed);
@@ -88,24 +80,5 @@ impl Launcher {
         sandbox.next_command = sandbox.next_command.max((exec & !INPUT).saturating_add(1));
         sandbox.held.insert(exec, Held { note: held.note, descriptors });
         Ok(())
-    }
-
-    fn connect(&mut self, client: u32, id: SandboxId) {
-        let sandbox = self.key(id).and_then(|key| self.sandboxes.get_mut(&key));
-        let connected = match sandbox {
-            None => Err("there is no such sandbox".to_owned()),
-            Some(sandbox) if sandbox.standing.is_none() => Err("its walls do not stand".to_owned()),
-            Some(sandbox) => match sandbox.alive_mut() {
-                None => Err("it has ended".to_owned()),
-                Some(alive) => {
-                    alive.connect().map_err(|error| format!("its agent takes no connection: {error}"))
-                }
-            },
-        };
-        let telling = match connected {
-            Ok(control) => Telling::Agent(id, control),
-            Err(what) => Telling::plain(Report::NoAgent { id, what }),
-        };
-        self.tell(client, telling);
     }
 }

@@ -11,9 +11,7 @@
 //!   │ ←── Welcome, Have*, Held*, AllTold ─────│   (Busy, if there is a server)
 //!   │ ─── Create ────────────────────────────→│
 //!   │ ←── Built | Refused | Ended ────────────│
-//!   │ ─── Keep, Note, Deadline, Drop ────────→│   not answered (NotKept, if a descriptor could not be held)
-//!   │ ─── Connect ───────────────────────────→│
-//!   │ ←── Agent | NoAgent ────────────────────│
+//!   │ ─── Keep, Deadline, Drop ──────────────→│   not answered (NotKept, if a descriptor could not be held)
 //!   │ ─── Kill ──────────────────────────────→│
 //!   │ ←── Ended ──────────────────────────────│   whatever ended it; kept until …
 //!   │ ─── Forget ────────────────────────────→│   … its end is on record
@@ -24,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// This version. Launcher and server may come from different builds: the launcher outlives the server.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// The longest message, in bytes: the longest compiled policy, and room for the rest.
 pub const MESSAGE_BYTES_MAX: usize = 184 << 10;
 /// Descriptors that one message may bring.
@@ -66,13 +64,6 @@ pub enum Order {
         /// What becomes of it without a server.
         lease: Lease,
     },
-    /// Replaces the note of a sandbox.
-    Note {
-        /// Which one.
-        id: SandboxId,
-        /// The note.
-        note: Vec<u8>,
-    },
     /// Replaces the deadline of a sandbox.
     Deadline {
         /// Which one.
@@ -95,11 +86,6 @@ pub enum Order {
         id: SandboxId,
         /// Which command.
         exec: u32,
-    },
-    /// Gives the agent a new control socket, and us its other end, as [`Report::Agent`].
-    Connect {
-        /// Which sandbox.
-        id: SandboxId,
     },
     /// Ends a sandbox. [`Report::Ended`] tells when it is done; one that has ended already is no error.
     Kill {
@@ -171,18 +157,6 @@ pub enum Report {
         id: SandboxId,
         /// Why.
         refusal: Refusal,
-    },
-    /// A new control socket of the agent, as descriptor.
-    Agent {
-        /// Of which sandbox.
-        id: SandboxId,
-    },
-    /// There is no new control socket: the sandbox is not there or does not stand, or its agent takes none.
-    NoAgent {
-        /// Of which sandbox.
-        id: SandboxId,
-        /// Why.
-        what: String,
     },
     /// The descriptors of a [`Order::Keep`] are not held.
     NotKept {

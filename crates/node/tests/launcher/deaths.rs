@@ -50,12 +50,11 @@ fn a_new_server_finds_everything(place: &Place) {
     server.say_with(&Order::Keep { id, exec: 7, note: note.clone() }, &[output.as_fd()]);
     server.say_with(&Order::Keep { id, exec: 8, note: note.clone() }, &[output.as_fd()]);
     server.say(&Order::Drop { id, exec: 8 });
-    server.say(&Order::Note { id, note: b"another".to_vec() });
     let at_ns = boot_ns() + 3_600_000_000_000;
     server.say(&Order::Deadline { id, at_boot_ns: Some(at_ns) });
     // The launcher has read all of it when it answers.
-    server.say(&Order::Connect { id });
-    server.hear_of(|report| matches!(report, Report::Agent { .. }).then_some(()));
+    server.say(&Order::List);
+    server.hear_of(|report| matches!(report, Report::AllTold).then_some(()));
     drop((server, agent, output));
 
     let server = place.server();
@@ -70,7 +69,7 @@ fn a_new_server_finds_everything(place: &Place) {
     else {
         panic!("{have:?}")
     };
-    assert_eq!((of, note.as_slice(), deadline_boot_ns), (id, &b"another"[..], Some(at_ns)));
+    assert_eq!((of, note, deadline_boot_ns), (id, format!("note of {id}").into_bytes(), Some(at_ns)));
     assert_eq!(descriptors.len(), 4);
     // The command that ran is the one that runs, and the agent says so on its new socket.
     let mut agent = Agent::adopt(descriptors.remove(1));

@@ -28,7 +28,7 @@ fn malformed_messages_harm_nobody_but_their_sender() {
             assert!(client.receive_within(PATIENCE).is_err());
         }
         // Orders of a server, from somebody who is none.
-        for order in [Order::Kill { id }, Order::Forget { id }, Order::Connect { id }] {
+        for order in [Order::Kill { id }, Order::Forget { id }, Order::Drop { id, exec: 1 }] {
             let client = place.client();
             client.send(&order, &[]).unwrap();
             assert!(client.receive_within(PATIENCE).is_err(), "{order:?}");
@@ -41,8 +41,11 @@ fn malformed_messages_harm_nobody_but_their_sender() {
         assert!(matches!(have.0, Report::Have { id: of, .. } if of == id), "{have:?}");
         assert!(have.1.is_empty(), "a list brings no descriptors");
         // The sandbox and the server are as they were.
-        server.say(&Order::Connect { id });
-        server.hear_of(|report| matches!(report, Report::Agent { .. }).then_some(()));
+        server.say(&Order::List);
+        server.hear_of(|report| match report {
+            Report::Have { id: of, standing: Some(_), ended: None, .. } if *of == id => Some(()),
+            _ => None,
+        });
         server.end(id);
     });
 }
@@ -55,26 +58,18 @@ fn orders_about_what_is_not_there_are_answered_or_passed_over() {
         for order in [
             Order::Kill { id: none },
             Order::Forget { id: none },
-            Order::Note { id: none, note: Vec::new() },
             Order::Deadline { id: none, at_boot_ns: Some(0) },
             Order::Drop { id, exec: 1 },
             Order::Forget { id },
-            Order::Note { id, note: vec![0; NOTE_BYTES_MAX + 1] },
         ] {
             server.say(&order);
         }
-        server.say(&Order::Connect { id: none });
-        let (what, _) = server.hear_of(|report| match report {
-            Report::NoAgent { id, what } if *id == none => Some(what.clone()),
-            _ => None,
-        });
-        assert_eq!(what, "there is no such sandbox");
         server.say(&Order::Keep { id, exec: 1, note: vec![0; NOTE_BYTES_MAX + 1] });
         server.say(&Order::Keep { id: none, exec: 1, note: Vec::new() });
         for _ in 0..2 {
             server.hear_of(|report| matches!(report, Report::NotKept { .. }).then_some(()));
         }
-        // The note is the old one, and the sandbox still there.
+        // The sandbox is still there, and its note the one that it came with.
         server.say(&Order::List);
         let (note, _) = server.hear_of(|report| match report {
             Report::Have { id: of, note, .. } if *of == id => Some(note.clone()),

@@ -4,6 +4,10 @@ use model::SandboxId;
 
 /// The port at which a sandbox's own interface answers.
 pub const ENVD_PORT: u16 = 49983;
+/// The header that names the sandbox, where the host does not.
+pub const SANDBOX_ID: &str = "e2b-sandbox-id";
+/// The header that names the port with it.
+pub const SANDBOX_PORT: &str = "e2b-sandbox-port";
 
 /// What a request is addressed to.
 #[derive(Debug, Clone, PartialEq, Eq)]

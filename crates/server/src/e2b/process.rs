@@ -1,10 +1,11 @@
 //! `process.Process`: commands of a sandbox.
 
+mod signal;
 mod stream;
 mod wire;
 
+pub use signal::signal_of;
 pub(crate) use stream::error;
-pub use wire::signal_of;
 
 use super::call::{Call, Outcome, json};
 use super::failure::{Failure, Kind, fail};

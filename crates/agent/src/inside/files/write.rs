@@ -1,6 +1,6 @@
 //! Writes a file from the pipe.
 
-use super::{Failed, PIECE_BYTES, PIPE_BYTES, STILL, absolute, entry, failed, parted, place};
+use super::{Failed, PIECE_BYTES, STILL, absolute, entry, failed, parted, place};
 use crate::sys::stdin;
 use agent::protocol::{Entry, Why};
 use alloc::vec;
@@ -8,11 +8,13 @@ use core::ffi::CStr;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchown, fstat, ftruncate, openat};
 use rustix::io::{Errno, pwrite, read, retry_on_intr};
-use rustix::pipe::{SpliceFlags, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::thread::{Gid, Uid};
 
 /// Of files that are made; the mask of this process takes nothing from it.
 const MODE: Mode = Mode::from_raw_mode(0o644);
+/// How many bytes wait in this process for the file.
+const MOVED_BYTES: usize = 256 << 10;
 
 /// A file that is open for writing.
 enum Opened {
@@ -80,16 +82,22 @@ fn receive(file: &OwnedFd, offset: u64) -> Result<(), Failed> {
         }
     }
     write_all(file, &piece, &mut at)?;
+    // A pipe is locked while bytes are copied into or out of it. So what has arrived is first moved to a pipe that
+    // nobody else uses, which copies nothing: the trusted side fills the one while this empties the other.
+    let (here, inner) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    // Past the user's quota of pipe pages the size stays as it is, and that only costs time.
+    let _ = fcntl_setpipe_size(&inner, MOVED_BYTES);
     loop {
-        match retry_on_intr(|| splice(stdin(), None, file, Some(&mut at), PIPE_BYTES, SpliceFlags::MOVE)) {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            // This file is of a kind that cannot be spliced to.
-            Err(Errno::INVAL) => match retry_on_intr(|| read(stdin(), &mut piece[..])).map_err(failed)? {
-                0 => return Ok(()),
-                count => write_all(file, &piece[..count], &mut at)?,
-            },
-            Err(errno) => return Err(failed(errno)),
+        let moved = retry_on_intr(|| splice(stdin(), None, &inner, None, MOVED_BYTES, SpliceFlags::MOVE));
+        let mut left = moved.map_err(failed)?;
+        if left == 0 {
+            return Ok(());
+        }
+        while left > 0 {
+            match retry_on_intr(|| splice(&here, None, file, Some(&mut at), left, SpliceFlags::MOVE)) {
+                Ok(0) => return Err(failed(Errno::IO)),
+                moved => left -= moved.map_err(failed)?,
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Forms with files (RFC 7578), found in a stream of bytes however it was cut, without copying what the files hold.
 
+mod header;
+
 use crate::bounds::{BOUNDARY_BYTES_MAX, PART_HEADER_BYTES_MAX, PARTS_MAX, PREAMBLE_BYTES_MAX};
 use bytes::{Buf, Bytes, BytesMut};
+use header::{parameters, part};
 use memchr::memmem;
 
 /// Reads one form.
@@ -232,68 +235,6 @@ fn beginning(bytes: &[u8], delimiter: &[u8]) -> usize {
     last.unwrap_or(bytes.len())
 }
 
-/// Reads a part's headers.
-fn part(lines: &[u8]) -> Result<Part, NotAForm> {
-    let text = std::str::from_utf8(lines).map_err(|_| NotAForm::Header)?;
-    let mut part = Part::default();
-    for line in text.split("\r\n").filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').ok_or(NotAForm::Header)?;
-        if !name.eq_ignore_ascii_case("content-disposition") {
-            continue;
-        }
-        let mut extended = None;
-        for (name, value) in parameters(value) {
-            match name.as_str() {
-                "name" => part.name = Some(value),
-                "filename" => part.filename = Some(value),
-                "filename*" => {
-                    let (_, encoded) = value.split_once("''").ok_or(NotAForm::Header)?;
-                    let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8();
-                    extended = Some(decoded.map_err(|_| NotAForm::Header)?.into_owned());
-                }
-                _ => {}
-            }
-        }
-        part.filename = extended.or(part.filename);
-    }
-    Ok(part)
-}
-
-/// The parameters behind the first `;`, names in lower case. As in Go, a backslash escapes in quotes only what needs it.
-fn parameters(value: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let Some((_, mut rest)) = value.split_once(';') else { return found };
-    while let Some((name, after)) = rest.split_once('=') {
-        let name = name.trim().to_ascii_lowercase();
-        let after = after.trim_start();
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted),
-            None => {
-                let (value, after) = after.split_once(';').unwrap_or((after, ""));
-                (value.trim().to_owned(), after)
-            }
-        };
-        found.push((name, value));
-        rest = after.trim_start().trim_start_matches(';');
-    }
-    found
-}
-
-/// The text up to the closing quote, and what is behind it.
-fn unquoted(text: &str) -> (String, &str) {
-    let (mut value, mut letters) = (String::new(), text.char_indices());
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' => return (value, &text[at + 1..]),
-            '\\' if text[at + 1..].starts_with(['"', '\\']) => {
-                value.extend(letters.next().map(|(_, letter)| letter))
-            }
-            letter => value.push(letter),
-        }
-    }
-    (value, "")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,14 +278,6 @@ mod tests {
             Ok(vec![(Part::default(), b"x".to_vec())])
         );
         assert_eq!(parts(b"--XX--", 1), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_backslash_before_a_letter_stays() {
-        assert_eq!(
-            parameters(r#"x; filename="C:\dir\file""#),
-            vec![("filename".to_owned(), r"C:\dir\file".to_owned())]
-        );
     }
 
     #[test]

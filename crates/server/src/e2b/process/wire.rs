@@ -1,5 +1,6 @@
 //! Messages of `process.Process`, as proto3's JSON writes them.
 
+use super::signal::signal_words;
 use crate::bounds::{EVENT_BYTES_MAX, TAG_BYTES_MAX};
 use crate::e2b::call::path;
 use crate::e2b::failure::{Failure, Kind, fail};
@@ -312,40 +313,6 @@ pub(crate) fn end(end: CommandEnd) -> Result<Bytes, Failure> {
 
 fn end_event(event: Value) -> Value {
     json!({"event": {"end": event}})
-}
-
-/// Signals as Go's syscall package names them on Linux, which is what E2B's own program shows.
-const SIGNAL_WORDS: [&str; 15] = [
-    "hangup",
-    "interrupt",
-    "quit",
-    "illegal instruction",
-    "trace/breakpoint trap",
-    "aborted",
-    "bus error",
-    "floating point exception",
-    "killed",
-    "user defined signal 1",
-    "segmentation fault",
-    "user defined signal 2",
-    "broken pipe",
-    "alarm clock",
-    "terminated",
-];
-
-fn signal_words(signal: u8) -> Cow<'static, str> {
-    match usize::from(signal).checked_sub(1).and_then(|at| SIGNAL_WORDS.get(at)) {
-        Some(words) => Cow::Borrowed(words),
-        None => Cow::Owned(format!("signal {signal}")),
-    }
-}
-
-/// The signal that the status of an end event names.
-pub fn signal_of(status: &str) -> Option<u8> {
-    let words = status.strip_prefix("signal: ")?;
-    let known =
-        SIGNAL_WORDS.iter().position(|known| *known == words).and_then(|at| u8::try_from(at + 1).ok());
-    known.or_else(|| words.strip_prefix("signal ")?.parse().ok())
 }
 
 #[cfg(test)]

@@ -37,25 +37,13 @@ pub(crate) fn matrix(most: usize) -> Facts {
     facts
 }
 
-/// What becomes of a process that makes a call of another ABI; each in a process of its own, and none is run.
+/// What becomes of a process that makes a call of another ABI. None is run.
 pub(crate) fn foreign(most: usize) -> Facts {
+    let x32 = ends(most, |number| sys::call(number as i64 | X32_BIT, [0; 6]));
+    let i386 = ends(most, |number| sys::call_i386(number as u32));
     let mut facts = Facts::new();
-    for number in 0..=most {
-        let x32 = in_child(|| {
-            if sys::run_nothing().is_err() {
-                return 1;
-            }
-            let _ = sys::call(number as i64 | X32_BIT, [0; 6]);
-            0
-        });
-        let i386 = in_child(|| {
-            if sys::run_nothing().is_err() {
-                return 1;
-            }
-            let _ = sys::call_i386(number as u32);
-            0
-        });
-        for (abi, end) in [("x32", x32), ("i386", i386)] {
+    for (abi, ends) in [("x32", x32), ("i386", i386)] {
+        for (number, end) in ends.into_iter().enumerate() {
             let end = match end {
                 End::Exited(0) => "lives".to_owned(),
                 End::Exited(_) => "no filter".to_owned(),
@@ -65,6 +53,30 @@ pub(crate) fn foreign(most: usize) -> Facts {
         }
     }
     facts
+}
+
+/// How each call ends the process that makes it. One that lives goes on with the next; the one after an end is made by
+/// a new process.
+fn ends<T>(most: usize, call: impl Fn(usize) -> T) -> Vec<End> {
+    let reached = Shared::new(1);
+    let mut ends = Vec::new();
+    while ends.len() <= most {
+        let first = ends.len();
+        reached.set(0, first as i32);
+        let end = in_child(|| {
+            if sys::run_nothing().is_err() {
+                return 1;
+            }
+            for number in first..=most {
+                reached.set(0, number as i32);
+                let _ = call(number);
+            }
+            0
+        });
+        ends.resize_with(reached.get(0) as usize, || End::Exited(0));
+        ends.push(end);
+    }
+    ends
 }
 
 /// What comes of calls that are really made, each in a process of its own, with all bits of all arguments set: no such
