@@ -362,11 +362,13 @@ impl Part {
         }
     }
 
+    /// One page of a file, which is all of any but a long list of processes.
     fn read(&self, file: &str) -> Option<String> {
         let fd = rustix::fs::openat(&self.dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = String::new();
-        io::Read::read_to_string(&mut std::fs::File::from(fd), &mut text).ok()?;
-        Some(text)
+        let mut text = vec![0; 4096];
+        let length = rustix::io::read(&fd, &mut text).ok()?;
+        text.truncate(length);
+        String::from_utf8(text).ok()
     }
 
     fn counter(&self, file: &str, key: &str) -> Option<u64> {

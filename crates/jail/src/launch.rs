@@ -8,7 +8,7 @@ use crate::error::{Error, For, Result};
 use crate::image::Image;
 use crate::plan::{Door, Plan, ZoneKind};
 use crate::report::{self, Built, word};
-use crate::sandbox::{Ends, born_into, discard, ends, introduce, kill_and_wait};
+use crate::sandbox::{Ends, born_into, confine, discard, ends, introduce, kill_and_wait};
 use crate::stages::{self, Hands};
 use crate::sys::{self, Forked};
 use model::Wall;
@@ -83,7 +83,9 @@ pub fn launch(plan: &Plan, image: &Image) -> Result<Launched> {
         }
     };
     let building = Building { report, tell, hands };
-    match introduce(plan, pid, &building.tell, &mut cgroup) {
+    let prepared =
+        introduce(plan, pid, &building.tell).and_then(|()| confine(plan, &building.tell, &mut cgroup));
+    match prepared {
         Ok(()) => Ok(Launched {
             pid,
             first: aside(first),

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const HITS: [LimitHit; 5] =
     [LimitHit::Memory, LimitHit::Pids, LimitHit::DiskBytes, LimitHit::DiskInodes, LimitHit::Wall];
 
+/// Stands in that answer for a figure that nobody knows.
+const UNKNOWN: u64 = u64::MAX;
+
 /// How a sandbox ended, as seen from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -34,6 +37,7 @@ pub struct Sandbox {
     pid: i32,
     first: OwnedFd,
     report: OwnedFd,
+    tell: OwnedFd,
     line: OwnedFd,
     cgroup: Option<Cgroup>,
     begun: Instant,
@@ -55,7 +59,7 @@ pub struct Remains {
     cgroup: Option<Cgroup>,
 }
 
-/// Starts building. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
+/// Starts building; [`Sandbox::confine`] is the caller's to call then. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
 /// caller is gone too.
 ///
 /// Only for a single-threaded process: it forks twice.
@@ -72,7 +76,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         Post { plan, line: wardens, begun }.hold(&program, image, tell, abandoned)
     }
     drop(wardens);
-    let mut cgroup = born_into(plan)?;
+    let cgroup = born_into(plan)?;
     let into = cgroup.as_ref().and_then(Cgroup::clone_into);
     let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
         format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
@@ -90,7 +94,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
     };
     drop((hands, program));
     let prepared = (|| {
-        introduce(plan, pid, &tell, &mut cgroup)?;
+        introduce(plan, pid, &tell)?;
         // Taking a mount namespace apart waits for a grace period of the kernel. Whoever lets go of it last waits: held by
         // the warden, that is not the caller. (If it cannot be had, the end of a sandbox takes that bit longer.)
         let mounts = std::fs::File::open(format!("/proc/{pid}/ns/mnt")).map(OwnedFd::from);
@@ -99,7 +103,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         report::tell(line.as_fd(), word::WATCH, &watched)
     })();
     match prepared {
-        Ok(()) => Ok(Started { sandbox: Sandbox { pid, first, report, line, cgroup, begun }, agent }),
+        Ok(()) => Ok(Started { sandbox: Sandbox { pid, first, report, tell, line, cgroup, begun }, agent }),
         // A builder that failed has closed its end, and says itself what failed.
         Err(error) => {
             let said = report::failure(report.as_fd());
@@ -136,6 +140,18 @@ pub fn bare(plan: &Plan, program: OwnedFd) -> Result<u8> {
 }
 
 impl Sandbox {
+    /// Lets the builder into its cgroup, which is made now where it was not born into one. It waits for that when all else
+    /// is built; to make a cgroup takes long, and what else is to be done meanwhile should begin before.
+    ///
+    /// # Errors
+    /// The cgroup or a limit of it that the kernel refuses; what the builder says, if it has failed. [`Sandbox::end`] is
+    /// still the caller's to do.
+    pub fn confine(&mut self, plan: &Plan) -> Result<()> {
+        confine(plan, &self.tell, &mut self.cgroup)
+            .and_then(|()| report::tell(self.line.as_fd(), word::CONFINED, &[]))
+            .map_err(|error| report::failure(self.report.as_fd()).unwrap_or(error))
+    }
+
     /// Waits until the walls stand.
     ///
     /// # Errors
@@ -178,22 +194,22 @@ impl Sandbox {
 
     /// Ends the sandbox, if it has not ended, and says how it was. `disk` is the caller's last descriptor of it.
     pub fn end(self, disk: Option<OwnedFd>) -> (Ended, Remains) {
-        kill_and_wait(&self.first);
-        let Sandbox { line, cgroup, begun, .. } = self;
-        let mut ended = Ended::seen(cgroup.as_ref(), begun);
+        self.kill();
+        let Sandbox { first, line, cgroup, begun, .. } = self;
+        // The warden waits for the death as we do, so it is asked for the end of the story at once.
         let asked = report::tell(line.as_fd(), word::END, disk.as_slice());
         drop(disk);
-        let mut answer = [0; 8];
+        let mut answer = [0; 64];
         let told = asked.is_ok().then(|| rustix::net::recv(&line, &mut answer[..], RecvFlags::empty()));
+        let told = match told {
+            Some(Ok((_, length))) => Ended::from_answer(&answer[..length]),
+            _ => None,
+        };
+        kill_and_wait(&first);
         match told {
             // The warden has its own copy of the descriptors, and removes what they stand for.
-            Some(Ok((_, length @ 1..))) => {
-                ended.put_first(
-                    answer[1..length].iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()),
-                );
-                (ended, Remains { line, cgroup: None })
-            }
-            _ => (ended, Remains { line, cgroup }),
+            Some(ended) => (ended, Remains { line, cgroup: None }),
+            None => (Ended::seen(cgroup.as_ref(), begun), Remains { line, cgroup }),
         }
     }
 }
@@ -281,10 +297,14 @@ pub(crate) fn born_into(plan: &Plan) -> Result<Option<Cgroup>> {
     }
 }
 
-/// Gives the new process its ids and its cgroup.
-pub(crate) fn introduce(plan: &Plan, pid: i32, tell: &OwnedFd, cgroup: &mut Option<Cgroup>) -> Result<()> {
+/// Gives the new process its ids.
+pub(crate) fn introduce(plan: &Plan, pid: i32, tell: &OwnedFd) -> Result<()> {
     plan.ids.map(pid)?;
-    report::tell(tell.as_fd(), word::MAPPED, &[])?;
+    report::tell(tell.as_fd(), word::MAPPED, &[])
+}
+
+/// Gives the new process its cgroup.
+pub(crate) fn confine(plan: &Plan, tell: &OwnedFd, cgroup: &mut Option<Cgroup>) -> Result<()> {
     if let (Some(home), None) = (&plan.cgroup, &cgroup) {
         *cgroup = Some(home.create(plan.id, &plan.limits)?);
     }
@@ -315,6 +335,30 @@ impl Ended {
         let mut usage = cgroup.map(Cgroup::usage).unwrap_or_default();
         usage.wall_ms = wall.as_millis() as u64;
         Ended { usage, hits: cgroup.map(Cgroup::hits).unwrap_or_default() }
+    }
+
+    /// What a warden says, in bytes: a point, three numbers, the limits.
+    pub(crate) fn answer(&self) -> Vec<u8> {
+        let Usage { wall_ms, cpu_ms, memory_peak_bytes } = self.usage;
+        let numbers = [wall_ms, cpu_ms.unwrap_or(UNKNOWN), memory_peak_bytes.unwrap_or(UNKNOWN)];
+        let mut bytes = vec![b'.'];
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        bytes.extend(self.hits.iter().map(|hit| *hit as u8));
+        bytes
+    }
+
+    fn from_answer(bytes: &[u8]) -> Option<Ended> {
+        let (wall_ms, bytes) = bytes.get(1..)?.split_first_chunk()?;
+        let (cpu_ms, bytes) = bytes.split_first_chunk()?;
+        let (memory_peak_bytes, hits) = bytes.split_first_chunk()?;
+        let known = |number: &[u8; 8]| Some(u64::from_le_bytes(*number)).filter(|number| *number != UNKNOWN);
+        let usage = Usage {
+            wall_ms: u64::from_le_bytes(*wall_ms),
+            cpu_ms: known(cpu_ms),
+            memory_peak_bytes: known(memory_peak_bytes),
+        };
+        let hits = hits.iter().filter_map(|hit| HITS.get(usize::from(*hit)).copied()).collect();
+        Some(Ended { usage, hits })
     }
 
     /// What made the warden end the sandbox comes before what it only ran into.

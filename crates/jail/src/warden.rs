@@ -27,6 +27,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::net::SendFlags;
 use rustix::process::{Signal, pidfd_send_signal};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// What a warden watches over.
@@ -64,27 +65,29 @@ impl Post<'_> {
             sys::exit_now(0)
         };
         let first = watched.remove(0);
-        let mut cgroup = home.map(|home| home.reopen(self.plan.id));
-        // If the builder is gone its report says why.
-        let _ = report::tell(tell.as_fd(), word::SEALED, &[]);
-        drop(tell);
+        let news = report::hear(self.line.as_fd());
+        // Whole, or what a caller made of it that was killed meanwhile.
+        let cgroup = home.map(|home| home.reopen(self.plan.id));
         let mut hits = Vec::new();
-        let (caller, disk) = self.watch(&first, cgroup.as_ref(), &mut hits);
-        if caller == Caller::Gone {
-            kill(&first);
-            let mut fds = [PollFd::new(&first, PollFlags::IN)];
-            while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
-        }
+        let (caller, disk) = match news {
+            Ok((word::CONFINED, _)) => {
+                // If the builder is gone its report says why.
+                let _ = report::tell(tell.as_fd(), word::SEALED, &[]);
+                drop(tell);
+                self.watch(&first, cgroup.as_ref(), &mut hits)
+            }
+            other => end_of(other),
+        };
+        // The caller has asked for the death already, if it could.
+        kill(&first);
+        let mut fds = [PollFd::new(&first, PollFlags::IN)];
+        while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+        let mut ended = Ended::seen(cgroup.as_ref(), self.begun);
+        ended.put_first(hits);
         // A caller to whom nothing can be sent any more has just died; then there is still the record to write.
-        let answer: Vec<u8> = std::iter::once(b'.').chain(hits.iter().map(|hit| *hit as u8)).collect();
-        let heard =
-            caller == Caller::There && rustix::net::send(&self.line, &answer, SendFlags::NOSIGNAL).is_ok();
-        let mut ended = Ended::default();
-        if !heard {
-            ended = Ended::seen(cgroup.as_ref(), self.begun);
-            ended.put_first(hits);
-        }
-        discard(cgroup.take());
+        let heard = caller == Caller::There
+            && rustix::net::send(&self.line, &ended.answer(), SendFlags::NOSIGNAL).is_ok();
+        discard(cgroup);
         // The caller still has files to hand out and an end to record; killed before that, it is ours to record.
         let recorded = heard
             && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok()
@@ -131,10 +134,7 @@ impl Post<'_> {
                 Ok(_) => {}
             }
             if !fds[0].revents().is_empty() {
-                return match report::hear(self.line.as_fd()) {
-                    Ok((word::END, mut fds)) => (Caller::There, fds.pop()),
-                    _ => (Caller::Gone, None),
-                };
+                return end_of(report::hear(self.line.as_fd()));
             }
             if memory.as_ref().is_some_and(MemoryWatch::tripped) {
                 // v1 is about to kill one process; the promise is the whole sandbox.
@@ -166,6 +166,14 @@ impl Post<'_> {
         }
         sys::close_range(next, u32::MAX).wall(wall, || format!("close_range({next}, ~0)"))?;
         rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())
+    }
+}
+
+/// What was said last: that the sandbox is to end, or nothing, by a caller that is gone.
+fn end_of(news: io::Result<(u8, Vec<OwnedFd>)>) -> (Caller, Option<OwnedFd>) {
+    match news {
+        Ok((word::END, mut fds)) => (Caller::There, fds.pop()),
+        _ => (Caller::Gone, None),
     }
 }
 

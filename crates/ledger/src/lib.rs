@@ -37,7 +37,7 @@ pub use verify::{Flaw, Problem, Report, verify};
 use model::{Clock, Effect, Event};
 use record::Draft;
 use std::path::Path;
-use writer::{Until, Writer};
+use writer::{Commit, Until, Writer};
 
 /// The log of one state directory, open for appending.
 ///
@@ -82,16 +82,28 @@ impl Ledger {
     /// # Errors
     /// A key that cannot be read, or a file that cannot be written. The records stay as durable as they were.
     pub fn seal(&mut self) -> Result<Checkpoint, Error> {
+        self.seal_with(&[])
+    }
+
+    /// Writes down what happened last, and seals: one write and one sync.
+    ///
+    /// # Errors
+    /// As [`Ledger::seal`]; the events were not written, or stand there without a checkpoint.
+    pub fn seal_with(&mut self, events: &[Event]) -> Result<Checkpoint, Error> {
         // A commit that was asked for a checkpoint always says what came of it.
-        self.writer.commit(&[], Until::Sealed)?.checkpoint.unwrap_or(Err(Error::Nothing))
+        self.commit(events, Until::Sealed)?.checkpoint.unwrap_or(Err(Error::Nothing))
     }
 
     fn append(&mut self, events: &[Event], until: Until) -> Result<Vec<Receipt>, Error> {
+        match events.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(self.commit(events, until)?.receipts),
+        }
+    }
+
+    fn commit(&mut self, events: &[Event], until: Until) -> Result<Commit, Error> {
         let at = self.clock.now();
         let drafts = events.iter().map(|event| Draft::new(event, at)).collect::<Result<Vec<_>, _>>()?;
-        match drafts.is_empty() {
-            true => Ok(Vec::new()),
-            false => Ok(self.writer.commit(&drafts.iter().collect::<Vec<_>>(), until)?.receipts),
-        }
+        self.writer.commit(&drafts.iter().collect::<Vec<_>>(), until)
     }
 }

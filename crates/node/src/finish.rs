@@ -55,13 +55,15 @@ impl Finished {
         if lost.is_some() && status == 0 {
             status = STATUS_OUTPUT_LOST;
         }
-        ledger.observe(Event::ExecEnd { sandbox: id, exec: COMMAND, status })?;
-        for limit in &hits {
-            ledger.observe(Event::Limit { sandbox: id, limit: *limit })?;
+        let mut last = vec![Event::ExecEnd { sandbox: id, exec: COMMAND, status }];
+        last.extend(hits.iter().map(|limit| Event::Limit { sandbox: id, limit: *limit }));
+        // Without anything to hand out these go with the end, in one write.
+        if !targets.is_empty() {
+            last.drain(..).try_for_each(|event| ledger.observe(event))?;
         }
         let left_behind = hand_out_all(ledger, id, targets, zones, bytes_max, reader)?;
-        ledger.observe(Event::End { sandbox: id, reason: reason.clone(), usage, denials })?;
-        ledger.seal()?;
+        last.push(Event::End { sandbox: id, reason: reason.clone(), usage, denials });
+        ledger.seal_with(&last)?;
         Ok(Outcome {
             sandbox: id,
             status,

@@ -92,7 +92,7 @@ pub struct Outcome {
 pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let Request { state, policy, origin, base, argv, cwd, env, user } = request;
     jail::sys::wait_for_children();
-    let mut ledger = Ledger::open(state.path(), Box::new(SystemClock))?;
+    let open = || Ledger::open(state.path(), Box::new(SystemClock));
     let (id, seed) = draw_id();
     let terminals = Terminals::of_caller();
     let kind = if terminals.any() { std::env::var_os("TERM") } else { None };
@@ -101,8 +101,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         Ok(permit) => permit,
         Err(denied) => {
             let (asked, decision) = (denied.asked.clone(), denied.decision());
-            ledger.observe(Event::Denial { sandbox: None, asked, decision })?;
-            ledger.seal()?;
+            open()?.seal_with(&[Event::Denial { sandbox: None, asked, decision }])?;
             return Err(denied.into());
         }
     };
@@ -111,8 +110,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         match prepare(id, seed, &policy, &base, state.path(), terminal) {
             Ok(prepared) => prepared,
             Err(error) => {
-                ledger.observe(refused(id, &error))?;
-                ledger.seal()?;
+                open()?.seal_with(&[refused(id, &error)])?;
                 return Err(error);
             }
         };
@@ -133,22 +131,22 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     // From here on signals are read, not taken: none may strike while a sandbox is half built.
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
     let path = state.path().to_owned();
-    let Started { sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
-    // The walls go up while this is written.
+    let Started { mut sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
+    // The walls go up while this is written, and it is first: the disk is the slowest of all.
     let execution = Execution { sandbox: id, exec: COMMAND, permit, source: Source::Caller };
-    let recorded = match ledger.record((beginning, execution)) {
-        Ok(recorded) => recorded,
+    let written = open().and_then(|mut ledger| Ok((ledger.record((beginning, execution))?, ledger)));
+    let (recorded, mut ledger) = match written {
+        Ok(written) => written,
         Err(error) => {
             sandbox.end(None).1.gone();
             return Err(error.into());
         }
     };
-    let built = match sandbox.built() {
+    let built = match sandbox.confine(&plan).and_then(|()| sandbox.built()) {
         Ok(built) => built,
         Err(error) => {
             sandbox.end(None).1.gone();
-            ledger.observe(refused(id, &error))?;
-            ledger.seal()?;
+            ledger.seal_with(&[refused(id, &error)])?;
             return Err(error.into());
         }
     };

@@ -54,7 +54,18 @@ pub fn beside(work: fn() -> i32) -> io::Result<Beside> {
         libc::clone(enter, stack.byte_add(STACK_BYTES), flags, cell.cast(), null, null, alive)
     };
     super::check(made as i64)?;
+    apart(made);
     Ok(Beside { cell })
+}
+
+/// Sends the thread `made` to another processor than ours. The kernel starts a thread where its maker is, and may leave it
+/// waiting there for as long as the maker goes on, while another processor is idle. Where that cannot be had, it waits.
+fn apart(made: libc::c_int) {
+    use rustix::thread::{Pid, sched_getaffinity, sched_getcpu, sched_setaffinity};
+    if let Ok(mut others) = sched_getaffinity(None) {
+        others.unset(sched_getcpu());
+        let _ = sched_setaffinity(Pid::from_raw(made), &others);
+    }
 }
 
 struct Cell {
