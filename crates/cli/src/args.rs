@@ -27,7 +27,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Audit,
     },
-    /// Check a policy.
+    /// Check, explain and import policies.
     Policy {
         #[command(subcommand)]
         command: Policy,
@@ -62,7 +62,7 @@ pub(crate) struct State {
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = RUN_HELP)]
 pub(crate) struct Run {
-    /// A policy file, or the name of a shipped policy: default, locked.
+    /// A policy file, or the name of a shipped policy: default, coding, data-analysis, locked.
     #[arg(long, value_name = "FILE|NAME", default_value = "default")]
     pub policy: OsString,
     /// Show a host directory inside, read-only. May be given more than once.
@@ -139,7 +139,8 @@ pub(crate) enum Audit {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// Load a policy and say what each of its rules turns into.
+    /// Load a policy, run its examples, and say what each of its rules turns into.
+    #[command(after_long_help = CHECK_HELP)]
     Check {
         /// A policy file, or the name of a shipped policy.
         #[arg(value_name = "FILE|NAME")]
@@ -150,7 +151,49 @@ pub(crate) enum Policy {
         #[command(flatten)]
         state: State,
     },
+    /// Say whether a policy allows an act, by which rule, and what would change the answer.
+    #[command(after_long_help = EXPLAIN_HELP)]
+    Explain {
+        /// A policy file, or the name of a shipped policy.
+        #[arg(value_name = "FILE|NAME")]
+        policy: OsString,
+        /// The act, as one word: 'GET https://api.example.com/v1/items'. Without it, what each rule turns into.
+        #[arg(value_name = "ACT")]
+        act: Option<String>,
+        /// Answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the language.
+    Schema,
+    /// Make a policy of another program's settings, never wider than they are, and say what could not be carried.
+    Import {
+        /// Whose settings they are.
+        #[arg(long, value_name = "PROGRAM")]
+        from: From,
+        /// The settings.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
+
+/// Programs whose settings can be imported.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum From {
+    ClaudeCode,
+}
+
+const CHECK_HELP: &str = "\
+Exit status: 0 sound, and this version can use it; 1 sound, and this version would refuse to use it for the rules that it
+names; 65 not sound.";
+
+const EXPLAIN_HELP: &str = "\
+An act is one of: exec PROGRAM ARG..., read /PATH, write /PATH, METHOD URL, tool NAME ARG..., use LIMIT AMOUNT, use root.
+
+Exit status: 0 allowed; 77 denied; 64 not an act; 65 the policy is not sound.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {

@@ -1,7 +1,7 @@
 //! The state directory: where the ledger, its key and compiled policies live.
 
 use policy::Policy;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,26 @@ pub struct PolicySource {
     pub text: Vec<u8>,
     /// `shipped:NAME`, or the path it was read from.
     pub origin: String,
+    /// Where the paths of what it extends start from.
+    pub directory: PathBuf,
+}
+
+impl policy::Library for PolicySource {
+    fn text(&self, path: &str) -> Result<Vec<u8>, String> {
+        // One byte more than a document may have is enough to refuse it.
+        const BYTES_MAX: u64 = policy::SOURCE_BYTES_MAX as u64 + 1;
+        let path = self.directory.join(path);
+        let read = || {
+            let mut text = Vec::new();
+            // A pipe or a device could keep whoever opens it waiting.
+            if !std::fs::metadata(&path)?.is_file() {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput));
+            }
+            std::fs::File::open(&path)?.take(BYTES_MAX).read_to_end(&mut text)?;
+            Ok(text)
+        };
+        read().map_err(|error| error.to_string())
+    }
 }
 
 impl State {
@@ -120,9 +140,12 @@ impl State {
         if let Some(policy) = std::fs::read(&file).ok().and_then(|bytes| Policy::from_cache(&bytes, &hash)) {
             return Ok(policy);
         }
-        let policy = Policy::parse(&source.text, &source.origin)?;
-        // A cache that cannot be written only costs time; the ledger will say if the directory is unusable.
-        let _ = self.keep(&file, &policy.to_cache());
+        let policy = Policy::load(&source.text, &source.origin, source)?;
+        // A policy that extends others is more than this text, and changes with them: it is read anew each time.
+        if policy.hash() == hash {
+            // A cache that cannot be written only costs time; the ledger will say if the directory is unusable.
+            let _ = self.keep(&file, &policy.to_cache());
+        }
         Ok(policy)
     }
 

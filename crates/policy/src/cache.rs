@@ -8,7 +8,8 @@
 //! belongs where only its owner writes. Whatever it holds passes the checks of the language again, and a file
 //! that fails in any way is none.
 
-use crate::parse::{LANDLOCK_MAX, SOURCE_BYTES_MAX, is_about, is_name};
+use crate::keys::LANDLOCK_MAX;
+use crate::parse::{SOURCE_BYTES_MAX, is_about, is_name};
 use crate::zones::{Access, FileRule, first_conflict};
 use crate::{Policy, compute, lease};
 use model::{Lease, Limits, Walls};

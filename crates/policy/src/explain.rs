@@ -20,6 +20,18 @@ impl fmt::Display for Line {
     }
 }
 
+impl crate::Document {
+    /// What each rule turns into, one line for each, also of rules that this version does not enforce.
+    pub fn explain(&self) -> Vec<Line> {
+        let mut lines = self.clone().into_policy().explain();
+        if !self.net.is_empty() {
+            lines.retain(|line| !line.rule.starts_with("no [[net.allow]]"));
+        }
+        lines.extend(self.explain_more().into_iter().map(|(rule, becomes)| line(rule, becomes)));
+        lines
+    }
+}
+
 impl Policy {
     /// What each rule turns into, one line for each.
     pub fn explain(&self) -> Vec<Line> {

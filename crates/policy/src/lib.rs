@@ -2,9 +2,9 @@
 //! answers requests with a [`Permit`] or a [`Denied`].
 //!
 //! ```text
-//! bytes ── Policy::parse ──> Policy ── exec(request) ──> Permit | Denied
-//!                 │            │ └── limits, walls, files: what the walls are built from
-//!              Rejected        └── to_cache / from_cache
+//! bytes ── Document::parse ──> Document ── enforce ──> Policy ── exec(request) ──> Permit | Denied
+//!                 │               │ └── narrow(within)   │ └── limits, walls, files: what the walls are built from
+//!              Rejected           └── explain, answer    └── to_cache / from_cache
 //! ```
 //!
 //! Invariants:
@@ -13,24 +13,49 @@
 //! - Only this crate makes a [`Permit`], so what takes one cannot run undecided.
 //! - No I/O, no clock: the same bytes and the same request give the same answer everywhere.
 
+mod act;
+mod answer;
 mod cache;
+mod chain;
 mod compute;
+mod contradictions;
 mod decide;
-mod document;
 mod explain;
+mod form;
+mod host;
+mod import;
+mod keys;
 mod later;
+mod layers;
 mod lease;
 mod parse;
+mod pattern;
+mod plain;
 mod policy;
 mod problem;
+mod reading;
+mod reference;
+mod rule;
+mod schema;
 mod shipped;
+mod words;
 mod zones;
 
+pub use act::{ACT_BYTES_MAX, Act, Limit, NotAnAct, Request};
+pub use answer::Answer;
+pub use chain::{LAYERS_MAX, Library, NoLibrary};
 pub use compute::DEFAULT_LIMITS;
 pub use decide::{Denied, ExecRequest, FileRequest, Permit, Terminal, User};
 pub use explain::Line;
-pub use parse::hash_of;
+pub use form::*;
+pub use import::{Imported, Left, SETTINGS_BYTES_MAX, import_claude_code};
+pub use later::Unenforced;
+pub use layers::Exceeds;
+pub use parse::{SOURCE_BYTES_MAX, hash_of};
+pub use pattern::{Pattern, Rest, WORDS_MAX, Word};
 pub use policy::{ALWAYS, Policy};
 pub use problem::{Problem, Rejected};
+pub use reference::with_tables;
+pub use schema::{SCHEMA_ID, schema};
 pub use shipped::{SHIPPED, shipped};
 pub use zones::{Access, FileRule, ZONES_MAX, ZoneError};

@@ -1,73 +1,189 @@
-//! From bytes to a [`Policy`]: the only way in.
+//! From bytes to a [`Document`]: the only way in.
 
-use crate::document::{Want, integer, suggest, text};
+use crate::chain::{Chain, Library};
+use crate::form::{Document, Read, Tier};
+use crate::keys::{self, LANDLOCK_MAX, SECRETS};
 use crate::problem::{Rejected, Report, excerpt, is_plain};
-use crate::{Policy, compute, later, lease, policy::ALWAYS};
+use crate::reading::{Kind, Table, Value, suggest};
+use crate::{Policy, compute, layers, lease, policy::ALWAYS};
 use model::{Lease, Wall, Walls};
 use sha2::{Digest, Sha256};
-use toml::de::{DeTable, DeValue};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 mod files;
+mod json;
+mod net;
+mod toml;
+mod tools;
 
-pub(crate) const SOURCE_BYTES_MAX: usize = 64 << 10;
+/// A longer text is no document.
+pub const SOURCE_BYTES_MAX: usize = 64 << 10;
 const NAME_BYTES_MAX: usize = 64;
 const ABOUT_CHARS_MAX: usize = 200;
-/// Far above what any kernel offers, so that a slip of the pen is caught here.
-pub(crate) const LANDLOCK_MAX: u32 = 16;
 
-const KEYS: &[&str] = &["version", "name", "about", "tier", "root", "walls", "compute", "lease", "files"];
-
-impl Policy {
-    /// Reads a document. `origin` is what messages call it: its path, or `shipped:NAME`.
+impl Document {
+    /// Reads a document, in TOML or, if it begins with `{`, in JSON. `origin` is what messages call it: its path, or
+    /// `shipped:NAME`. `library` has the texts of the documents that it extends.
     ///
     /// # Errors
-    /// Everything that is wrong with the document; one problem is enough for no policy. A text that is not
-    /// TOML has its mistakes in TOML listed, and its rules are looked at only when there are none.
-    pub fn parse(source: &[u8], origin: &str) -> Result<Policy, Rejected> {
+    /// Everything that is wrong with the document; one problem is enough for none. A text that is neither TOML nor JSON
+    /// has its mistakes in that listed, and its rules are looked at only when there are none.
+    pub fn parse(source: &[u8], origin: &str, library: &dyn Library) -> Result<Document, Rejected> {
         let mut report = Report::default();
-        match read(source, &mut report) {
-            Some(policy) if report.is_empty() => Ok(policy),
-            // Of a document that is too long, no more is shown than was looked at.
-            _ => Err(report.rejected(&source[..source.len().min(SOURCE_BYTES_MAX)], origin)),
-        }
+        let document = read(source, origin, &Chain::new(origin, library), &mut report);
+        finish(document, report, source, origin)
     }
 }
 
-fn read(source: &[u8], report: &mut Report) -> Option<Policy> {
-    let document = characters(source, report)?;
-    let mut root = toml(document, report)?.into_inner();
-    for (key, form, mend) in later::KEYS {
-        if let Some((key, _)) = root.remove_entry(*key) {
-            report.refuse(key.span(), format!("this version does not enforce `{form}`"), *mend);
-        }
+impl Policy {
+    /// Reads a document that extends no file, and makes it what this version enforces: [`Policy::load`] without a
+    /// library.
+    ///
+    /// # Errors
+    /// As [`Policy::load`].
+    pub fn parse(source: &[u8], origin: &str) -> Result<Policy, Rejected> {
+        Policy::load(source, origin, &crate::NoLibrary)
     }
-    let root = &root;
-    report.only(root, "the policy", KEYS);
 
-    version(root, report);
-    let name = name(root, report);
-    let about = about(root, report);
-    tier(root, report);
-    const ROOT: Want = Want { key: "root", expected: "`true` or `false`", example: "root = false" };
-    let may_be_root = report.value(root, ROOT, DeValue::as_bool);
-    let walls = table(root, "walls", report);
+    /// Reads a document as [`Document::parse`] and makes it what this version enforces, as [`Document::enforce`].
+    ///
+    /// # Errors
+    /// All that either of the two refuses.
+    pub fn load(source: &[u8], origin: &str, library: &dyn Library) -> Result<Policy, Rejected> {
+        let mut report = Report::default();
+        let document = read(source, origin, &Chain::new(origin, library), &mut report);
+        if let Some(document) = &document {
+            document.refuse_unenforced(&mut report);
+        }
+        finish(document, report, source, origin).map(Document::into_policy)
+    }
+}
+
+fn finish(
+    document: Option<Document>,
+    report: Report,
+    source: &[u8],
+    origin: &str,
+) -> Result<Document, Rejected> {
+    match document {
+        Some(document) if report.is_empty() => Ok(document),
+        // Of a document that is too long, no more is shown than was looked at.
+        _ => Err(report.rejected(&source[..source.len().min(SOURCE_BYTES_MAX)], origin)),
+    }
+}
+
+/// The places of the rules of a text, by their names.
+pub(crate) struct Places<'t> {
+    text: &'t str,
+    spans: BTreeMap<String, Range<usize>>,
+}
+
+impl Places<'_> {
+    pub(crate) fn add(&mut self, rule: String, span: Range<usize>) {
+        self.spans.insert(rule, span);
+    }
+
+    /// The line of a byte, from 1.
+    pub(crate) fn line(&self, offset: usize) -> u32 {
+        let line = self.text[..offset].matches('\n').count() + 1;
+        u32::try_from(line).unwrap_or(u32::MAX)
+    }
+}
+
+/// Reads a text. A document is given also where the report is not empty, so that more can be found wrong with it.
+pub(crate) fn read(source: &[u8], origin: &str, chain: &Chain<'_>, report: &mut Report) -> Option<Document> {
+    let text = characters(source, report)?;
+    let root = match text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        true => json::read(text, report)?,
+        false => toml::read(text, report)?,
+    };
+    let root = &root;
+    report.only(root, &keys::POLICY, 0..0);
+
+    let places = &mut Places { text, spans: BTreeMap::new() };
+    let written = written(root, places);
+    let _ = report.value(root, &keys::VERSION, |value| value.integer().filter(|version| *version == 1));
+    let name = report.value(root, &keys::NAME, |value| value.text().filter(|name| is_name(name)));
+    let about = report.value(root, &keys::ABOUT, |value| value.text().filter(|about| is_about(about)));
+    let walls = report.table(root, &keys::WALLS);
     let (require, landlock_min) = walls.map_or((Walls::none(), 1), |walls| self::walls(walls, report));
-    let compute = table(root, "compute", report);
-    let limits = compute.map_or(compute::DEFAULT_LIMITS, |compute| compute::read(report, compute));
-    let lease = table(root, "lease", report);
-    let lease = lease.map_or_else(Lease::default, |lease| lease::read(report, lease));
-    let files = files::read(root, document, report);
-    Some(Policy {
-        name: name?,
-        about,
+    let limits = match report.table(root, &keys::COMPUTE) {
+        Some(table) => compute::read(report, table, compute::DEFAULT_LIMITS),
+        None => compute::DEFAULT_LIMITS,
+    };
+    let lease = match report.table(root, &keys::LEASE) {
+        Some(table) => lease::read(report, table, Lease::default()),
+        None => Lease::default(),
+    };
+    let mut asked = Document {
+        name: name.map(|(name, _)| name.to_owned()).unwrap_or_default(),
+        about: about.map(|(about, _)| about.to_owned()),
         hash: hash_of(source),
-        root: may_be_root.is_some_and(|(root, _)| root),
+        tier: tier(root, report),
+        root: report.value(root, &keys::ROOT, Value::as_bool).is_some_and(|(root, _)| root),
         require,
         landlock_min,
         limits,
         lease,
-        files,
-    })
+        files: files::read(root, places, report),
+        net: net::read(root, places, report),
+        secrets: net::secrets(root, places, report),
+        tools: tools::read(root, places, report),
+        budget: tools::budget(root, report),
+        children_max: tools::children(root, report),
+        ask: tools::ask(root, places, report),
+        forbids: tools::cedar(root, report),
+        examples: tools::examples(root, places, report),
+        read: Read::default(),
+    };
+    let own_asks = asked.ask.len();
+    let extends = report.value(root, &keys::EXTENDS, Value::text);
+    asked.read = Read::new(origin, source, std::mem::take(&mut places.spans), written);
+    if let Some((reference, span)) = extends {
+        let (outer, at) = chain.extended(reference, &span, report)?;
+        asked.hash = hash_of(format!("{}\n{}\n", asked.hash, outer.hash).as_bytes());
+        let outer = outer.moved(&at);
+        if let Some(error) = outer.files.iter().find_map(|zone| zone.check().err()) {
+            report.refuse(span, error.to_string(), error.mend());
+        }
+        let (merged, exceeded) = layers::merge(&asked, &outer);
+        for exceeds in exceeded {
+            let message = format!("{exceeds}, says {}", excerpt(reference));
+            report.refuse(asked.read.place(&exceeds.key), message, exceeds.mend);
+        }
+        asked = merged;
+    }
+    asked.refuse_contradictions(own_asks, report);
+    Some(asked)
+}
+
+/// Reads a text as JSON.
+pub(crate) fn json(text: &str, report: &mut Report) -> Option<Table> {
+    json::read(text, report)
+}
+
+/// The names of the values that the text has, and their places.
+fn written(root: &Table, places: &mut Places<'_>) -> BTreeSet<String> {
+    let mut written = BTreeSet::new();
+    for (name, value) in &root.0 {
+        written.insert(name.text.clone());
+        places.add(name.text.clone(), name.span.clone());
+        let inner = match &value.kind {
+            Kind::Table(table) if name.text != SECRETS.name => table,
+            Kind::Text(_) | Kind::Truth(_) => {
+                places.add(name.text.clone(), value.span());
+                continue;
+            }
+            _ => continue,
+        };
+        for (key, value) in &inner.0 {
+            let rule = format!("{}.{}", name.text, key.text);
+            places.add(rule.clone(), value.span());
+            written.insert(rule);
+        }
+    }
+    written
 }
 
 /// What [`Policy::hash`] gives for the document `source`: `sha256:` and 64 hexadecimal digits.
@@ -106,117 +222,37 @@ fn characters<'s>(source: &'s [u8], report: &mut Report) -> Option<&'s str> {
     report.is_empty().then_some(document)
 }
 
-fn toml<'s>(document: &'s str, report: &mut Report) -> Option<toml::Spanned<DeTable<'s>>> {
-    let (root, errors) = DeTable::parse_recoverable(document);
-    if errors.is_empty() {
-        return Some(root);
-    }
-    // Only a key of too many parts is reported without its place: it is on the line with the most dots.
-    let dots = |line: &&str| line.matches('.').count();
-    let dotted = document.lines().max_by_key(dots).and_then(|line| document.find(line)).unwrap_or(0);
-    let mut errors: Vec<_> =
-        errors.into_iter().map(|error| (error.span().unwrap_or(dotted..dotted), error)).collect();
-    errors.sort_by_key(|(span, _)| span.start);
-    // One mistake makes several errors, as the parser finds its feet again; the first of a line tells.
-    let breaks: Vec<usize> = document.match_indices('\n').map(|(at, _)| at).collect();
-    errors.dedup_by_key(|(span, _)| breaks.partition_point(|at| *at < span.start));
-    for (span, error) in errors {
-        let found = document.get(span.clone()).unwrap_or_default();
-        match error.message() {
-            "duplicate key" => report.refuse(
-                span,
-                format!("{} is written twice", excerpt(found)),
-                "keep one of the two; a table has one header, and the entries of a list `[[…]]` each their own",
-            ),
-            message => report.refuse(
-                span,
-                format!("not TOML: {}", model::quote(message)),
-                "write `key = value` lines beneath `[table]` headers, and strings in double quotes",
-            ),
-        }
-    }
-    None
-}
-
-fn version(root: &DeTable<'_>, report: &mut Report) {
-    const WANT: Want = Want { key: "version", expected: "`1`, the only version", example: "version = 1" };
-    if !root.contains_key(WANT.key) {
-        report.refuse(0..0, "`version` is missing", "begin with `version = 1`");
-    }
-    report.value(root, WANT, |value| integer(value).filter(|version| *version == 1));
-}
-
-fn name(root: &DeTable<'_>, report: &mut Report) -> Option<String> {
-    const WANT: Want = Want {
-        key: "name",
-        expected: "1 to 64 of the characters a-z, 0-9 and `-`",
-        example: "name = \"analyst\"",
-    };
-    if !root.contains_key(WANT.key) {
-        report.refuse(0..0, "`name` is missing", "give it one: `name = \"analyst\"`");
-    }
-    let (name, _) = report.value(root, WANT, |value| text(value).filter(|name| is_name(name)))?;
-    Some(name.to_owned())
-}
-
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
-
-fn about(root: &DeTable<'_>, report: &mut Report) -> Option<String> {
-    const WANT: Want = Want {
-        key: "about",
-        expected: "one line of 1 to 200 characters that show",
-        example: "about = \"reads the reports, writes a summary\"",
-    };
-    let (about, _) = report.value(root, WANT, |value| text(value).filter(|about| is_about(about)))?;
-    Some(about.to_owned())
 }
 
 pub(crate) fn is_about(about: &str) -> bool {
     (1..=ABOUT_CHARS_MAX).contains(&about.chars().count()) && about.chars().all(is_plain)
 }
 
-fn tier(root: &DeTable<'_>, report: &mut Report) {
-    const WANT: Want = Want { key: "tier", expected: "`native`", example: "tier = \"native\"" };
-    let Some(value) = root.get(WANT.key) else { return };
-    match value.get_ref().as_str() {
-        Some("native") => {}
-        Some(tier) if later::TIERS.contains(&tier) => report.refuse(
-            value.span(),
-            format!("this version does not build the tier `{tier}`; it builds native walls only"),
-            "write `tier = \"native\"` if those walls will do for what runs inside",
-        ),
-        _ => report.unexpected(value, WANT.key, WANT.expected, WANT.example),
-    }
+fn tier(root: &Table, report: &mut Report) -> Tier {
+    let tier = report.value(root, &keys::TIER, |value| match value.as_str()? {
+        "native" => Some(Tier::Native),
+        "gvisor" => Some(Tier::Gvisor),
+        "microvm" => Some(Tier::Microvm),
+        _ => None,
+    });
+    tier.map_or(Tier::Native, |(tier, _)| tier)
 }
 
-fn walls(walls: &DeTable<'_>, report: &mut Report) -> (Walls, u32) {
-    report.only(walls, "[walls]", &["require", "landlock"]);
-    const LANDLOCK: Want = Want {
-        key: "landlock",
-        expected: "an integer from 0 to 16, the least Landlock ABI",
-        example: "landlock = 1",
-    };
-    let landlock = report.value(walls, LANDLOCK, |value| {
-        integer(value).and_then(|abi| u32::try_from(abi).ok()).filter(|abi| *abi <= LANDLOCK_MAX)
-    });
-    let landlock_min = landlock.map_or(1, |(abi, _)| abi);
+fn walls(walls: &Table, report: &mut Report) -> (Walls, u32) {
+    let landlock = report.number(walls, &keys::LANDLOCK).and_then(|abi| u32::try_from(abi).ok());
+    let landlock_min = landlock.unwrap_or(1).min(LANDLOCK_MAX);
     (require(walls, landlock_min, report), landlock_min)
 }
 
-fn require(walls: &DeTable<'_>, landlock_min: u32, report: &mut Report) -> Walls {
-    const WANT: Want = Want {
-        key: "require",
-        expected: "a list of walls",
-        example: "require = [\"memory-limit\"]` or leave it out",
-    };
-    let list = report.value(walls, WANT, |value| value.as_array().filter(|list| !list.is_empty()));
+fn require(walls: &Table, landlock_min: u32, report: &mut Report) -> Walls {
+    let list = report.value(walls, &keys::REQUIRE, |value| value.as_list().filter(|list| !list.is_empty()));
     let mut required = Walls::none();
-    for value in list.into_iter().flat_map(|(list, _)| list.iter()) {
-        let Some(word) = value.get_ref().as_str() else {
-            report.unexpected(value, WANT.key, "the name of a wall", "require = [\"memory-limit\"]");
+    for value in list.into_iter().flat_map(|(list, _)| list) {
+        let Some(word) = value.as_str() else {
+            report.unlike(value, "require", "the name of a wall", "require = [\"memory-limit\"]");
             continue;
         };
         match word.parse::<Wall>() {
@@ -241,14 +277,4 @@ fn require(walls: &DeTable<'_>, landlock_min: u32, report: &mut Report) -> Walls
     }
     // What stands anyway is no wish of the document, so that the same walls make equal policies.
     required.missing_from(ALWAYS.iter().copied().chain([Wall::Landlock]).collect())
-}
-
-/// The table `key`, if it is there.
-fn table<'t, 's>(root: &'t DeTable<'s>, key: &'static str, report: &mut Report) -> Option<&'t DeTable<'s>> {
-    let value = root.get(key)?;
-    let table = value.get_ref().as_table();
-    if table.is_none() {
-        report.unexpected(value, key, "a table", &format!("[{key}]"));
-    }
-    table
 }

@@ -78,8 +78,7 @@ impl Policy {
 
     /// The walls without which the sandbox must not start.
     pub fn walls(&self) -> Walls {
-        let walls = ALWAYS.iter().copied().chain(self.require.iter()).collect::<Walls>();
-        if self.landlock_min >= 1 { walls.with(Wall::Landlock) } else { walls }
+        walls(self.require, self.landlock_min)
     }
 
     /// The least Landlock ABI that will do; 0 permits its absence.
@@ -103,4 +102,16 @@ impl Policy {
             None => Ok(self),
         }
     }
+}
+
+impl crate::Document {
+    /// The walls without which the sandbox must not start.
+    pub fn walls(&self) -> Walls {
+        walls(self.require, self.landlock_min)
+    }
+}
+
+fn walls(require: Walls, landlock_min: u32) -> Walls {
+    let walls = ALWAYS.iter().copied().chain(require.iter()).collect::<Walls>();
+    if landlock_min >= 1 { walls.with(Wall::Landlock) } else { walls }
 }

@@ -114,13 +114,17 @@ impl FileRule {
     /// # Errors
     /// A place or a host path that no zone can have.
     pub fn new(at: impl Into<String>, access: Access) -> Result<FileRule, ZoneError> {
-        let at = at.into();
-        check_place(&at)?;
-        match &access {
-            Access::Read { from: path } | Access::Write { to: path } => check_host_path(path)?,
-            Access::Scratch => {}
+        let rule = FileRule { at: at.into(), access, line: None };
+        rule.check()?;
+        Ok(rule)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ZoneError> {
+        check_place(&self.at)?;
+        match &self.access {
+            Access::Read { from: path } | Access::Write { to: path } => check_host_path(path),
+            Access::Scratch => Ok(()),
         }
-        Ok(FileRule { at, access, line: None })
     }
 
     /// The place inside.
@@ -142,6 +146,16 @@ impl FileRule {
         FileRule { line: Some(line), ..self }
     }
 
+    /// The zone with its host path changed.
+    pub(crate) fn moved(self, change: impl Fn(&str) -> String) -> FileRule {
+        let access = match self.access {
+            Access::Read { from } => Access::Read { from: change(&from) },
+            Access::Write { to } => Access::Write { to: change(&to) },
+            Access::Scratch => Access::Scratch,
+        };
+        FileRule { access, ..self }
+    }
+
     pub(crate) fn added(self) -> FileRule {
         FileRule { line: None, ..self }
     }
@@ -158,8 +172,13 @@ pub(crate) fn first_conflict(rules: &[FileRule]) -> Option<(usize, ZoneError)> {
     })
 }
 
+/// Whether a path belongs to the sandbox's system.
+pub(crate) fn is_system(path: &str) -> bool {
+    RESERVED.iter().any(|tree| beneath(path, tree))
+}
+
 /// Whether `path` is `tree` or lies inside.
-fn beneath(path: &str, tree: &str) -> bool {
+pub(crate) fn beneath(path: &str, tree: &str) -> bool {
     path.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -72,6 +72,7 @@ impl Server {
         let source = node::PolicySource {
             text: policy::shipped("default").unwrap().into(),
             origin: "shipped:default".to_owned(),
+            directory: "/".into(),
         };
         let policy = state.load_policy(&source).unwrap();
         let check = move |secret: &str| -> Option<KeyId> { keys.check(secret) };

@@ -41,7 +41,13 @@ fn a_malformed_policy_is_refused_with_its_place(place: &Place) -> Result<()> {
         ("a table that is a string", head("compute = \"all\""), "compute", ""),
         ("root in words", head("root = \"yes\""), ":3:", ""),
         ("a rule for the network", head("[[net.allow]]\nhost = \"example.org\""), "net.allow", "remove it"),
-        ("a policy to extend", head("extends = \"default\""), "extends", ""),
+        (
+            "a policy to extend that is not there",
+            head("extends = \"./none.toml\""),
+            "cannot be read",
+            "extends",
+        ),
+        ("a policy to extend that nobody ships", head("extends = \"defautl\""), "defautl", "default, coding"),
         ("another tier", head("tier = \"microvm\""), "microvm", ""),
         ("a zone in the system", head(&zone("/etc/x", scratch)), "/etc", ""),
         ("a zone that climbs", head(&zone("/a/../etc", scratch)), ":4:", ""),
@@ -81,7 +87,7 @@ fn a_malformed_policy_is_refused_with_its_place(place: &Place) -> Result<()> {
 }
 
 fn what_is_no_policy_file_is_refused(place: &Place) -> Result<()> {
-    let shipped = "default, locked";
+    let shipped = "default, coding, data-analysis, package-registries, locked";
     let directory = place.directory("directory")?;
     let missing = place.path("missing.toml");
     let large = place.file("large", vec![b'#'; 3 << 20])?;

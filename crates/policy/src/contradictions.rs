@@ -1,0 +1,70 @@
+//! What a document says that cannot all be meant: secrets that are not there, questions about nothing, examples that its
+//! own rules contradict.
+
+use crate::form::{AskWhen, Document, Example};
+use crate::problem::Report;
+
+impl Document {
+    /// Refuses what contradicts itself. `own_asks` of its questions are its own, the others an outer document's.
+    pub(crate) fn refuse_contradictions(&self, own_asks: usize, report: &mut Report) {
+        // What a document with other mistakes says is not known, and would only confuse.
+        if !report.is_empty() {
+            return;
+        }
+        for (place, rule) in self.net.iter().enumerate() {
+            let Some(secret) = &rule.secret else { continue };
+            if !self.secrets.iter().any(|known| known.name == *secret) {
+                let span = self.read.place(&format!("net[{place}].secret"));
+                let message = format!("there is no secret `{secret}`");
+                report.refuse(span, message, format!("add `[secrets.{secret}]` with `from` and `header`"));
+            }
+        }
+        for secret in &self.secrets {
+            if !self.net.iter().any(|rule| rule.secret.as_ref() == Some(&secret.name)) {
+                let span = self.read.place(&format!("secrets.{}", secret.name));
+                let message = format!("no rule puts the secret `{}` in", secret.name);
+                report.refuse(
+                    span,
+                    message,
+                    format!("remove it, or write `secret = \"{}\"` in a rule", secret.name),
+                );
+            }
+        }
+        for (place, ask) in self.ask.iter().enumerate().take(own_asks) {
+            let message = match &ask.when {
+                AskWhen::Tool { name, .. } => {
+                    let is_there = self.tools.iter().flatten().any(|tool| tool.name == *name);
+                    (!is_there).then(|| format!("there is no tool `{name}` to ask about"))
+                }
+                AskWhen::Net { .. } => {
+                    self.net.is_empty().then(|| "there is no network to ask about".to_owned())
+                }
+            };
+            if let Some(message) = message {
+                let span = self.read.place(&format!("ask[{place}]"));
+                report.refuse(span, message, "remove the question, or add the rule that it narrows");
+            }
+        }
+        if report.is_empty() {
+            self.refuse_contradicted_examples(report);
+        }
+    }
+
+    fn refuse_contradicted_examples(&self, report: &mut Report) {
+        for (place, Example { act, allowed, .. }) in self.examples.iter().enumerate() {
+            let (answer, rule) = self.allows_plainly(act);
+            if answer == *allowed {
+                continue;
+            }
+            let said = if answer { "allowed" } else { "denied" };
+            let message =
+                format!("the policy contradicts its example: `{act}` is {said} by the rule `{rule}`");
+            let span = self.read.place(&format!("examples[{place}]"));
+            report.refuse(
+                span,
+                message,
+                "change the rule or the example; `casemate policy explain` tells more",
+            );
+        }
+    }
+}

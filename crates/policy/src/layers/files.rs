@@ -1,0 +1,93 @@
+//! Zones within zones.
+
+use super::{Comparison, RULE};
+use crate::zones::{Access, FileRule, beneath};
+
+/// The inner zones, or the outer ones if there are none.
+pub(super) fn within(c: &mut Comparison<'_>, asked: &[FileRule], outer: &[FileRule]) -> Vec<FileRule> {
+    if asked.is_empty() {
+        return outer.to_vec();
+    }
+    for (place, zone) in asked.iter().enumerate() {
+        let around = outer.iter().find(|outer| beneath(zone.at(), outer.at()));
+        if !around.is_some_and(|outer| is_within(zone.access(), outer.access())) {
+            let most = match (around, outer) {
+                (Some(outer), _) => show(outer),
+                (None, []) => "no zone".to_owned(),
+                (None, outer) => {
+                    let places: Vec<String> =
+                        outer.iter().take(8).map(|outer| model::quote(outer.at())).collect();
+                    format!("zones at or beneath {}", places.join(", "))
+                }
+            };
+            c.exceeds(&format!("files[{place}]"), zone.rule(place), show(zone), most, RULE);
+        }
+    }
+    asked.to_vec()
+}
+
+/// Whether an access does nothing that another, at the same place or around it, does not.
+///
+/// ```text
+/// scratch ── within ──> write, draft        writes, and tells the host nothing
+/// read  of a directory ──> read, draft      of the same directory or one around it
+/// write to a directory ──> write            to the same directory or one around it
+/// ```
+///
+/// A read zone lies within no scratch zone, which shows nothing of the host, and within no write zone, which begins empty.
+/// A write zone lies within no draft zone: what it holds reaches the host without anybody's word.
+fn is_within(asked: &Access, outer: &Access) -> bool {
+    match (asked, outer) {
+        (Access::Scratch, Access::Scratch | Access::Write { .. }) => true,
+        (Access::Read { from: path }, Access::Read { from: around })
+        | (Access::Write { to: path }, Access::Write { to: around }) => is_beneath(path, around),
+        _ => false,
+    }
+}
+
+/// Whether a host path is `around` or leads beneath it, name by name. A `..` behind the names of `around` leads elsewhere,
+/// or may.
+fn is_beneath(path: &str, around: &str) -> bool {
+    let names = |path: &str| -> Vec<String> {
+        path.split('/').filter(|name| !matches!(*name, "" | ".")).map(str::to_owned).collect()
+    };
+    let (path_names, around_names) = (names(path), names(around));
+    path.starts_with('/') == around.starts_with('/')
+        && path_names.starts_with(&around_names)
+        && !path_names[around_names.len()..].iter().any(|name| name == "..")
+}
+
+fn show(zone: &FileRule) -> String {
+    let access = match zone.access() {
+        Access::Read { from } => format!("read of `{}`", model::quote(from)),
+        Access::Scratch => "scratch".to_owned(),
+        Access::Write { to } => format!("write to `{}`", model::quote(to)),
+    };
+    format!("{access} at `{}`", model::quote(zone.at()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_paths_are_compared_by_whole_names() {
+        for (path, around) in
+            [("./a", "a"), ("a/b", "./a"), ("/a//b/", "/a/b"), ("a", "."), ("../a/b", "../a"), ("/a", "/")]
+        {
+            assert!(is_beneath(path, around), "{path} {around}");
+        }
+        for (path, around) in [
+            ("ab", "a"),
+            ("a", "a/b"),
+            ("/a", "a"),
+            ("a", "/"),
+            ("a/..", "a"),
+            ("a/../../etc", "a"),
+            ("..", "."),
+            ("a/../b", "b"),
+        ] {
+            assert!(!is_beneath(path, around), "{path} {around}");
+        }
+    }
+}
