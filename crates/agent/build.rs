@@ -1,6 +1,6 @@
-//! Builds the program: alone, in a target directory of its own, because it is built with other flags and features
-//! than everything else. Its path is `CASEMATE_AGENT` to this crate, and `DEP_CASEMATE_AGENT_PROGRAM` to the build
-//! script of a crate that uses this one.
+//! Builds the programs that stand inside: alone, in a target directory of its own, because it is built with other flags and features
+//! than everything else. The agent's path is `CASEMATE_AGENT` to this crate, and `DEP_CASEMATE_AGENT_PROGRAM` to the build
+//! script of a crate that uses this one; that of `casemate-why` is `DEP_CASEMATE_AGENT_WHY` there.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,9 +25,11 @@ fn main() {
             println!("cargo::rustc-link-arg-bins={argument}");
         }
     } else {
-        let program = build();
+        let programs = build();
+        let program = programs.join("casemate-agent");
         println!("cargo::rustc-env=CASEMATE_AGENT={}", program.display());
         println!("cargo::metadata=program={}", program.display());
+        println!("cargo::metadata=why={}", programs.join("casemate-why").display());
     }
     for watched in ["src", "Cargo.toml", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={watched}");
@@ -39,7 +41,18 @@ fn build() -> PathBuf {
     let target = out.join("agent");
     #[allow(clippy::disallowed_methods, reason = "a build script starts the compiler")]
     let status = Command::new(std::env::var_os("CARGO").expect("cargo sets CARGO"))
-        .args(["build", "--release", "--package", "agent", "--bin", "casemate-agent", "--target", TARGET])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "agent",
+            "--bin",
+            "casemate-agent",
+            "--bin",
+            "casemate-why",
+            "--target",
+            TARGET,
+        ])
         .args(["--no-default-features", "--features", "inside"])
         .arg("--target-dir")
         .arg(&target)
@@ -53,5 +66,5 @@ fn build() -> PathBuf {
         .status()
         .expect("cargo can be started");
     assert!(status.success(), "the agent could not be built: {status}");
-    target.join(TARGET).join("release/casemate-agent")
+    target.join(TARGET).join("release")
 }

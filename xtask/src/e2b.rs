@@ -88,10 +88,15 @@ impl Servers {
         }
         let mut told = serde_json::Map::new();
         for (name, server) in &running {
-            let other_key = server.another_key("other")?;
             told.insert(
                 (*name).to_owned(),
-                json!({"url": server.url, "key": server.key, "other_key": other_key}),
+                json!({
+                    "url": server.url, "key": server.key, "other_key": server.another_key("other", &[])?,
+                    "auditor_key": server.another_key("auditor", &["--role", "auditor"])?,
+                    "operator_key": server.another_key("operator", &["--role", "operator"])?,
+                    "bounded_key": server.another_key("bounded", &["--sandboxes", "1"])?,
+                    "slow_key": server.another_key("slow", &["--creates-per-second", "0.001"])?,
+                }),
             );
         }
         let servers = Self { scratch: scratch.to_owned(), running };

@@ -58,11 +58,13 @@ impl Server {
         Ok(server)
     }
 
-    /// Another key.
-    pub(crate) fn another_key(&self, name: &str) -> Result<String> {
+    /// Another key, made with these words.
+    pub(crate) fn another_key(&self, name: &str, words: &[&str]) -> Result<String> {
         let said = read(
             program(&self.audit.casemate)
-                .args(["key", "create", "--name", name, "--json", "--state"])
+                .args(["key", "create", "--name", name, "--json"])
+                .args(words)
+                .arg("--state")
                 .arg(&self.audit.state),
         )?;
         let said: Value =

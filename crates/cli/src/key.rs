@@ -3,21 +3,31 @@
 use crate::args::{Key as Command, State as StateArgs};
 use crate::output::{self, Form};
 use crate::{Exit, audit, run};
-use model::{KeyId, rfc3339};
+use model::{KeyId, Quota, Role, Roles, rfc3339};
 use node::keys::{Error, KeyInfo, Keys};
 
 pub(crate) fn key(command: &Command) -> Exit {
     match command {
-        Command::Create { name, json, state } => create(name, Form::of(*json), state),
+        Command::Create { name, roles, quota, json, state } => {
+            create(name, roles, quota.as_model(), Form::of(*json), state)
+        }
         Command::List { json, state } => list(Form::of(*json), state),
         Command::Revoke { id, json, state } => revoke(id, Form::of(*json), state),
     }
 }
 
 /// The secret alone goes to standard output, so that a script can keep it.
-fn create(name: &str, form: Form, state: &StateArgs) -> Exit {
+fn create(name: &str, roles: &[Role], quota: Quota, form: Form, state: &StateArgs) -> Exit {
+    let roles = match roles {
+        [] => Ok(Roles::CREATOR),
+        some => Roles::new(some.iter().copied()),
+    };
+    let roles = match roles {
+        Ok(roles) => roles,
+        Err(error) => return output::error(form, &error, Some("make two keys"), Exit::Usage),
+    };
     let made = match run::state(state, form) {
-        Ok(state) => Keys::open(&state).and_then(|keys| keys.create(name)),
+        Ok(state) => Keys::open(&state).and_then(|keys| keys.create(name, roles, quota)),
         Err(exit) => return exit,
     };
     let (id, secret) = match made {
@@ -26,12 +36,14 @@ fn create(name: &str, form: Form, state: &StateArgs) -> Exit {
     };
     match form {
         Form::Json => {
-            let value = serde_json::json!({ "id": id, "name": name, "key": secret.reveal() });
+            let value = serde_json::json!({
+                "id": id, "name": name, "roles": roles, "quota": quota, "key": secret.reveal(),
+            });
             output::print(&value.to_string());
         }
         Form::Text => {
             output::print(secret.reveal());
-            output::say(&format!("casemate: made the key {id} (`{name}`); it is shown this once"));
+            output::say(&format!("casemate: made the key {id} (`{name}`, {roles}); it is shown this once"));
         }
     }
     Exit::Ok
@@ -50,6 +62,7 @@ fn list(form: Form, state: &StateArgs) -> Exit {
                     serde_json::json!({
                         "id": key.id, "name": key.name,
                         "created": time(key.created_ms), "revoked": key.revoked_ms.map(time),
+                        "roles": key.roles, "quota": key.quota,
                     })
                 })
                 .collect();
@@ -96,7 +109,21 @@ fn line(key: &KeyInfo) -> String {
         None => "opens".to_owned(),
         Some(at) => format!("revoked {}", time(at)),
     };
-    format!("{}  {}  {stands:<28}  {}", key.id, time(key.created_ms), output::neutral(&key.name))
+    let (roles, name) = (key.roles.to_string(), output::neutral(&key.name));
+    format!("{}  {}  {stands:<28}  {roles:<9}  {name}{}", key.id, time(key.created_ms), bounds(&key.quota))
+}
+
+/// What a key may have, behind its name.
+fn bounds(quota: &Quota) -> String {
+    let thousandths = |milli: u64| (milli as f64 / 1000.0).to_string();
+    let bounds = [
+        quota.sandboxes.map(|most| format!("{most} sandboxes")),
+        quota.cpu_milli.map(|most| format!("{} cpus", thousandths(most))),
+        quota.memory_bytes.map(|most| format!("{} MiB", most >> 20)),
+        quota.creates_per_second_milli.map(|most| format!("{} creates/s", thousandths(most.into()))),
+    ];
+    let bounds: Vec<String> = bounds.into_iter().flatten().collect();
+    if bounds.is_empty() { String::new() } else { format!("  (at most {})", bounds.join(", ")) }
 }
 
 /// To the second.

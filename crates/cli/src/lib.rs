@@ -5,6 +5,7 @@ mod audit;
 mod doctor;
 mod exit;
 mod key;
+mod layers;
 mod output;
 mod policy;
 mod remote;

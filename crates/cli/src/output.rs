@@ -1,7 +1,7 @@
 //! How answers and errors look. What came from inside a sandbox or from a log is neutralised before it is shown.
 
 use crate::Exit;
-use model::quote;
+use model::{Denial, quote};
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +28,8 @@ struct ErrorForm<'a> {
     causes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<&'a Denial>,
     exit: u8,
 }
 
@@ -47,10 +49,29 @@ pub(crate) fn failure(form: Form, what: &str, help: Option<&str>, exit: Exit) ->
     report(form, what, &[], help, exit)
 }
 
+/// The same for what a rule refuses.
+pub(crate) fn denied(form: Form, denial: &Denial, exit: Exit) -> Exit {
+    let (what, help) = (denial.to_string(), Some(denial.how_to_ask.as_str()));
+    match form {
+        Form::Json => {
+            let form = ErrorForm { error: &what, causes: &[], help, denial: Some(denial), exit: exit as u8 };
+            say(&serde_json::to_string(&form).unwrap_or_default());
+        }
+        Form::Text => {
+            say(&format!("casemate: {what}"));
+            if let Some(nearest) = &denial.nearest_allowed {
+                say(&format!("  allowed: {nearest}"));
+            }
+            say(&format!("  help: {}", denial.how_to_ask));
+        }
+    }
+    exit
+}
+
 fn report(form: Form, what: &str, causes: &[String], help: Option<&str>, exit: Exit) -> Exit {
     match form {
         Form::Json => {
-            let form = ErrorForm { error: what, causes, help, exit: exit as u8 };
+            let form = ErrorForm { error: what, causes, help, denial: None, exit: exit as u8 };
             say(&serde_json::to_string(&form).unwrap_or_default());
         }
         Form::Text => {

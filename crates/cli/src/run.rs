@@ -1,9 +1,11 @@
 //! `casemate run`.
 
 use crate::args::{Run, State as StateArgs};
+use crate::layers::Ceilings;
 use crate::output::{self, Form};
 use crate::{Exit, policy};
 use ::policy::{Access, FileRule, User};
+use model::Denial;
 use node::{Hooks, Outcome, Request, State};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,6 +22,8 @@ struct Report<'a> {
     limits_hit: &'a [model::LimitHit],
     usage: model::Usage,
     denials: u64,
+    /// The limits that it hit, as denials.
+    denied: Vec<Denial>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_lost: Option<&'a str>,
     left_behind: &'a [String],
@@ -36,6 +40,7 @@ pub(crate) fn run(args: Run, hooks: Hooks) -> ExitCode {
             tell(form, &outcome);
             ExitCode::from(outcome.status)
         }
+        Err(node::Error::Denied(denial)) => output::denied(form, &denial, Exit::Denied).into(),
         Err(error) => output::error(form, &error, error.mend().as_deref(), Exit::of(&error)).into(),
     }
 }
@@ -83,10 +88,8 @@ fn request(args: Run, form: Form) -> Result<Request, Exit> {
     }
     let state = state(&args.state, form)?;
     let (source, base) = policy::source(&args.policy, form)?;
-    let policy = state.load_policy(&source).map_err(|rejected| policy::reject(form, &rejected))?;
-    let policy = policy
-        .with_zones(zones)
-        .map_err(|error| output::error(form, &error, Some(error.mend()), Exit::Usage))?;
+    let ceilings = Ceilings::read(args.ceiling.as_ref(), form)?;
+    let policy = ceilings.hold(&state, &source, &base, zones, form)?;
     Ok(Request {
         state,
         policy,
@@ -125,13 +128,15 @@ fn tell(form: Form, outcome: &Outcome) {
             limits_hit: &outcome.hits,
             usage: outcome.usage,
             denials: outcome.denials,
+            denied: denied(outcome),
             output_lost: outcome.output_lost.as_deref(),
             left_behind: &outcome.left_behind,
         };
         return output::say(&serde_json::to_string(&report).unwrap_or_default());
     }
-    for hit in &outcome.hits {
+    for (hit, denial) in outcome.hits.iter().zip(denied(outcome)) {
         output::say(&format!("casemate: the sandbox hit its limit: {}", limit(*hit)));
+        output::say(&format!("  help: {}", denial.how_to_ask));
     }
     if let Some(why) = &outcome.output_lost {
         output::say(&format!("casemate: output was lost: {why}"));
@@ -142,6 +147,10 @@ fn tell(form: Form, outcome: &Outcome) {
     if let model::EndReason::Failed(why) = &outcome.reason {
         output::say(&format!("casemate: the sandbox failed: {why}"));
     }
+}
+
+fn denied(outcome: &Outcome) -> Vec<Denial> {
+    outcome.hits.iter().map(|hit| Denial::limit(*hit, &outcome.limits)).collect()
 }
 
 fn limit(hit: model::LimitHit) -> &'static str {

@@ -7,18 +7,21 @@
 mod supervise;
 
 use crate::args::{Log, Serve};
+use crate::layers::Ceilings;
 use crate::output::{self, Form};
 use crate::{Exit, policy, run};
-use ::policy::Policy;
 use ::server::{Over, TlsConfig, Worker, open_network, tls};
-use node::host::Settings;
+use model::{Quota, Roles};
+use node::State;
+use node::host::{DEFAULT_TEMPLATE, Settings, Template};
 use node::keys::{Keys, Secret};
 use node::launcher::Client;
-use node::{PolicySource, State};
 use rustix::fd::OwnedFd;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 pub(crate) fn serve(args: Serve) -> Exit {
@@ -33,9 +36,7 @@ pub(crate) fn serve(args: Serve) -> Exit {
 struct Serving {
     form: Form,
     state: State,
-    source: PolicySource,
-    policy: Policy,
-    base: PathBuf,
+    templates: BTreeMap<String, Arc<Template>>,
     sandboxes_max: usize,
     domain: Option<String>,
     log: Log,
@@ -68,8 +69,7 @@ impl Serving {
             _ => None,
         };
         let state = run::state(&args.state, form)?;
-        let (source, base) = policy::source(&args.policy, form)?;
-        let policy = state.load_policy(&source).map_err(|rejected| policy::reject(form, &rejected))?;
+        let templates = templates(&args, &state, form)?;
         raise_descriptors();
         let network = open_network(args.listen).map_err(|error| {
             let what = format!("could not listen on {}: {error}", args.listen);
@@ -79,9 +79,7 @@ impl Serving {
         Ok(Serving {
             form,
             state,
-            source,
-            policy,
-            base,
+            templates,
             sandboxes_max: args.sandboxes_max.into(),
             domain: args.domain,
             log: args.log,
@@ -101,9 +99,7 @@ impl Serving {
         let worker = Worker {
             settings: Settings {
                 state: self.state,
-                policy: self.policy,
-                origin: self.source.origin,
-                base: self.base,
+                templates: self.templates,
                 sandboxes_max: self.sandboxes_max,
             },
             launcher,
@@ -149,10 +145,48 @@ impl Serving {
     }
 }
 
+/// What sandboxes are made from, each by its name.
+fn templates(args: &Serve, state: &State, form: Form) -> Result<BTreeMap<String, Arc<Template>>, Exit> {
+    let mut templates = BTreeMap::new();
+    let ceilings = Ceilings::read(args.ceiling.as_ref(), form)?;
+    let usage = |what: String| {
+        let help = "give NAME=FILE, with a name of 1 to 64 letters, digits, `-`, `_` and `.`";
+        output::failure(form, &what, Some(help), Exit::Usage)
+    };
+    let default = (DEFAULT_TEMPLATE.to_owned(), args.policy.clone());
+    let mut named = vec![default];
+    for word in &args.templates {
+        let text = word.to_string_lossy();
+        let shown = model::quote(word.as_encoded_bytes());
+        let Some((name, _)) = text.split_once('=') else {
+            return Err(usage(format!("--template `{shown}`: there is no `=` in it")));
+        };
+        let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(harmless) {
+            return Err(usage(format!("--template `{shown}`: this is no name for a template")));
+        }
+        // The name is ASCII, so what is behind it begins at the same place in the word's own bytes.
+        let file = OsStr::from_bytes(&word.as_bytes()[name.len() + 1..]).to_owned();
+        named.push((name.to_owned(), file));
+    }
+    for (name, file) in named {
+        let (source, base) = policy::source(&file, form)?;
+        let policy = ceilings.hold(state, &source, &base, Vec::new(), form)?;
+        let template = Template { policy: Arc::new(policy), origin: source.origin, base };
+        if templates.insert(name.clone(), Arc::new(template)).is_some() {
+            return Err(usage(format!(
+                "--template `{name}`: there are two of this name (`--policy` is `base`)"
+            )));
+        }
+    }
+    Ok(templates)
+}
+
 /// The keys, and the first one if there never was any.
 fn keys(state: &State, form: Form) -> Result<(Keys, Option<Secret>), Exit> {
     let made = Keys::open(state).and_then(|keys| {
-        let made = keys.list()?.is_empty().then(|| keys.create("first")).transpose()?;
+        let made =
+            keys.list()?.is_empty().then(|| keys.create("first", Roles::CREATOR, Quota::NONE)).transpose()?;
         Ok((keys, made.map(|(_, secret)| secret)))
     });
     made.map_err(|error| crate::key::refuse(form, &error))

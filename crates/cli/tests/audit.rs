@@ -3,7 +3,10 @@
 mod support;
 
 use ledger::Ledger;
-use model::{Decision, EndReason, Event, FileOp, LimitHit, SandboxId, Source, Usage, Wall, Walls, quote};
+use model::{
+    Code, Decision, Denial, EndReason, Event, FileOp, LimitHit, Quota, Roles, SandboxId, Source, Usage, Wall,
+    Walls, quote,
+};
 use std::path::Path;
 use std::process::Stdio;
 use support::{casemate, run};
@@ -36,12 +39,12 @@ fn write_log(state: &Path) {
             decision: decision("allow", "exec"),
             source: Source::Caller,
         },
-        Event::Denial {
-            sandbox: Some(first()),
-            asked: "bpf(…)".to_owned(),
-            decision: decision("deny", "seccomp.bpf"),
-        },
-        Event::Limit { sandbox: first(), limit: LimitHit::Pids },
+        Event::denied(
+            Some(first()),
+            None,
+            Denial::new(Code::Syscall, "seccomp.bpf", "bpf(…)", "do the work without it"),
+        ),
+        Event::limit(first(), LimitHit::Pids),
         Event::End {
             sandbox: first(),
             reason: EndReason::Finished,
@@ -135,7 +138,10 @@ fn what_a_server_records_is_one_line_each() {
         (Event::ServerAdopt { sandboxes: 3 }, "3 sandboxes found and taken over".to_owned()),
         (Event::ServerStop { sandboxes: 3 }, "3 sandboxes live on".to_owned()),
         (Event::StopAll { sandboxes: 3 }, "3 sandboxes ended".to_owned()),
-        (Event::KeyCreate { key, name: quote("a\x07") }, r"kaaaa0000 a\x07".to_owned()),
+        (
+            Event::KeyCreate { key, name: quote("a\x07"), roles: Roles::CREATOR, quota: Quota::NONE },
+            r"kaaaa0000 a\x07, roles: creator".to_owned(),
+        ),
         (Event::KeyRevoke { key }, "kaaaa0000".to_owned()),
         (Event::Lost { observations: 4 }, "4 observations are not on record".to_owned()),
     ];

@@ -32,10 +32,11 @@ fn a_key_is_shown_once_listed_without_its_secret_and_revoked() {
     assert_eq!(status, 0, "{said}");
     assert!(is_secret(secret), "{secret}");
     let id = said.split("the key ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
-    assert_eq!(said, format!("casemate: made the key {id} (`laptop`); it is shown this once\n"));
+    assert_eq!(said, format!("casemate: made the key {id} (`laptop`, creator); it is shown this once\n"));
     let (_, text, _) = key(&["list"], &state);
     assert!(
-        text.starts_with(&format!("{id}  20")) && text.ends_with("opens                         laptop\n"),
+        text.starts_with(&format!("{id}  20"))
+            && text.ends_with("opens                         creator    laptop\n"),
         "{text}"
     );
     let (status, text, said) = key(&["revoke", &id], &state);
@@ -44,7 +45,7 @@ fn a_key_is_shown_once_listed_without_its_secret_and_revoked() {
     let (_, text, said) = key(&["list"], &state);
     assert!(text.contains("revoked 20") && !text.contains(&secret[4..]) && said.is_empty(), "{text}{said}");
     let (_, log, _) = run(&["audit", "show", "--state", &state]);
-    assert!(log.contains(&format!("key.create      {id} laptop")), "{log}");
+    assert!(log.contains(&format!("key.create      {id} laptop, roles: creator")), "{log}");
     assert!(log.contains(&format!("key.revoke      {id}")) && !log.contains(&secret[4..]), "{log}");
     assert_eq!(run(&["audit", "verify", "--state", &state]).0, 0);
 }
@@ -118,4 +119,43 @@ fn a_kill_at_any_time_leaves_whole_keys_and_the_next_one_is_made() {
     );
     assert_eq!(status, 0, "{said}");
     assert_eq!(run(&["audit", "verify", "--state", &state]).0, 0);
+}
+
+#[test]
+fn roles_and_bounds_are_kept_and_shown_and_a_creator_judges_nobody() {
+    let (_dir, state) = state();
+    let words = ["create", "--name", "ops", "--role", "auditor", "--role", "operator", "--json"];
+    let (status, text, said) = key(&words, &state);
+    assert_eq!(status, 0, "{said}");
+    let made: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(made["roles"], serde_json::json!(["operator", "auditor"]));
+    let bounded =
+        ["create", "--sandboxes", "3", "--cpus", "2.5", "--memory", "8GiB", "--creates-per-second", "0.5"];
+    assert_eq!(key(&bounded, &state).0, 0);
+    let (_, text, _) = key(&["list"], &state);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with("operator, auditor  ops"), "{text}");
+    let bounds = "creator    unnamed  (at most 3 sandboxes, 2.5 cpus, 8192 MiB, 0.5 creates/s)";
+    assert!(lines[1].ends_with(bounds), "{text}");
+    let (_, text, _) = key(&["list", "--json"], &state);
+    let listed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let quota = serde_json::json!({
+        "sandboxes": 3, "cpu_milli": 2500, "memory_bytes": 8_u64 << 30, "creates_per_second_milli": 500,
+    });
+    assert_eq!(listed[1]["quota"], quota);
+    for judge in ["approver", "operator"] {
+        let (status, text, said) = key(&["create", "--role", "creator", "--role", judge], &state);
+        assert_eq!((status, text.as_str()), (64, ""), "{said}");
+        let why = format!(
+            "a key is not both creator and {judge}: who creates may not approve, widen or stop others"
+        );
+        assert!(said.contains(&why), "{said}");
+    }
+    for wrong in
+        [["--role", "root"], ["--cpus", "0"], ["--cpus", "1.2345"], ["--cpus", "inf"], ["--memory", "8"]]
+    {
+        assert_eq!(key(&[&["create"], &wrong[..]].concat(), &state).0, 64, "{wrong:?}");
+    }
+    let (_, text, _) = key(&["list"], &state);
+    assert_eq!(text.lines().count(), 2, "{text}");
 }

@@ -36,6 +36,8 @@ pub struct Plan {
     pub proc_read_only: Vec<&'static str>,
     /// Devices: name, major, minor.
     pub devices: Vec<(&'static str, u32, u32)>,
+    /// The program that shows the board: `/.casemate/casemate-why`. Without it there is neither.
+    pub why: &'static [u8],
     /// The zones.
     pub zones: Vec<Zone>,
     /// Whether the sandbox gets a terminal.
@@ -204,6 +206,7 @@ impl Plan {
                 ("urandom", 1, 9),
                 ("tty", 5, 0),
             ],
+            why: &[],
             zones: Vec::new(),
             terminal: Terminal::No,
             user_max: vec![

@@ -43,7 +43,8 @@ const FAILED: u8 = 0;
 pub struct Built {
     /// The walls that stand.
     pub walls: Walls,
-    /// A place on the sandbox's disk, to ask how full it is.
+    /// A place on the sandbox's disk, to ask how full it is. Where the plan has a program that shows it, it is the board,
+    /// and open for writing.
     pub disk: OwnedFd,
     /// Calls that the filter refused arrive here.
     pub denials: Option<OwnedFd>,

@@ -18,6 +18,12 @@ use std::path::{Path, PathBuf};
 const OWN_BYTES: u64 = 1 << 20;
 const OWN_INODES: u64 = 512;
 
+/// The most that those outside tell those inside, in bytes: the size of `/.casemate/denials`.
+pub const BOARD_BYTES: usize = 16 << 10;
+
+/// Where the board is if the root directory can be written.
+const BESIDE: &str = "why";
+
 /// The most terminals of one sandbox at one time.
 pub const TERMINALS_MAX: usize = 16;
 
@@ -114,6 +120,8 @@ fn same_file(meant: BorrowedFd<'_>, mounted: BorrowedFd<'_>, path: &Path) -> Res
 /// The tmpfs, attached where the old root hides it, and the new root in it.
 pub(crate) struct Root {
     disk: OwnedFd,
+    /// What those outside tell those inside.
+    board: Option<OwnedFd>,
     root: OwnedFd,
     user: Option<(Uid, Gid)>,
 }
@@ -135,8 +143,11 @@ impl Root {
             Ids::Own { .. } => None,
             Ids::Block { .. } => Some((Uid::from_raw(USER), Gid::from_raw(USER))),
         };
-        let mut new = Root { root: disk.try_clone().wall(Wall::OwnRoot, || "dup".to_owned())?, disk, user };
+        let root = disk.try_clone().wall(Wall::OwnRoot, || "dup".to_owned())?;
+        let mut new = Root { root, disk, board: None, user };
         new.directory(new.disk.as_fd(), Path::new("root"), 0o755)?;
+        // Through the mount of the disk, which stays writable when that of the root does not.
+        new.board = new.board(plan)?;
         new.directory(new.disk.as_fd(), Path::new("mask"), 0o700)?;
         new.file(new.disk.as_fd(), Path::new("mask/file"), b"", 0o000)?;
         new.directory(new.disk.as_fd(), Path::new("mask/directory"), 0o000)?;
@@ -182,7 +193,30 @@ impl Root {
             self.place_for(Path::new(path), FileType::Directory)?;
             self.bind(name, inner(Path::new(path)), Wall::OwnRoot)?;
         }
+        if self.board.is_some() && plan.root == RootInside::Granted {
+            let attributes = READ_ONLY | NO_SUID | NO_DEV;
+            let mount = mounts::copy(self.disk.as_fd(), Path::new(BESIDE), attributes, Wall::OwnRoot)?;
+            self.attach(mount.as_fd(), Path::new("/.casemate"), FileType::Directory, Wall::OwnRoot)?;
+        }
         Ok((self.zones(plan, host.zones)?, knobs))
+    }
+
+    /// The board and the program that shows it. Nobody inside writes there: the root directory is read-only, or they are
+    /// on a mount of their own that is. Its bytes are taken now, so that a full disk does not keep it from being written.
+    fn board(&self, plan: &Plan) -> Result<Option<OwnedFd>> {
+        if plan.why.is_empty() {
+            return Ok(None);
+        }
+        let home = if plan.root == RootInside::No { "root/.casemate" } else { BESIDE };
+        self.directory(self.disk.as_fd(), Path::new(home), 0o755)?;
+        self.file(self.disk.as_fd(), &Path::new(home).join("casemate-why"), plan.why, 0o555)?;
+        let path = Path::new(home).join("denials");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let board = rustix::fs::openat(&self.disk, &path, flags, Mode::from_raw_mode(0o444))
+            .wall(Wall::OwnRoot, || format!("open({path:?}, O_CREAT)"))?;
+        rustix::fs::fallocate(&board, rustix::fs::FallocateFlags::KEEP_SIZE, 0, BOARD_BYTES as u64)
+            .wall(Wall::OwnRoot, || format!("fallocate({path:?}, {BOARD_BYTES})"))?;
+        Ok(Some(board))
     }
 
     fn zones(&self, plan: &Plan, copied: Vec<OwnedFd>) -> Result<Vec<OwnedFd>> {
@@ -375,7 +409,7 @@ impl Root {
     }
 
     /// Makes the new root the root, detaches the old one with all that it held, and seals the new one. Gives a place
-    /// on the disk.
+    /// on the disk: the board, where there is one.
     pub(crate) fn enter(self, plan: &Plan) -> Result<OwnedFd> {
         let wall = Wall::OwnRoot;
         rustix::process::fchdir(&self.root).wall(wall, || "fchdir(new root)".to_owned())?;
@@ -393,7 +427,7 @@ impl Root {
             crate::sys::mount_setattr(self.root.as_fd(), false, change)
                 .wall(wall, || "mount_setattr(\"/\", RDONLY)".to_owned())?;
         }
-        Ok(self.disk)
+        Ok(self.board.unwrap_or(self.disk))
     }
 }
 

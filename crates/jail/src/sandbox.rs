@@ -177,6 +177,11 @@ impl Sandbox {
             .wall(Wall::UserNamespace, || format!("open({path:?})"))
     }
 
+    /// Which limits were hit so far.
+    pub fn hits(&self) -> Vec<LimitHit> {
+        self.cgroup.as_ref().map(Cgroup::hits).unwrap_or_default()
+    }
+
     /// Polls readable when the first process inside has ended, and with it all others.
     pub fn first(&self) -> BorrowedFd<'_> {
         self.first.as_fd()

@@ -2,7 +2,7 @@
 //!
 //! Strings that a stranger chose (arguments, paths) are [`crate::quote`]d before they get here.
 
-use crate::{KeyId, Limits, SandboxId, Walls};
+use crate::{Code, Denial, KeyId, Limits, Quota, Roles, SandboxId, Walls};
 use serde::{Deserialize, Serialize};
 
 /// Something that the ledger remembers.
@@ -132,10 +132,20 @@ pub enum Event {
         /// Who asked; none when no sandbox came to be.
         #[serde(skip_serializing_if = "Option::is_none")]
         sandbox: Option<SandboxId>,
+        /// By which key, where it was one of the API's and no sandbox says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<KeyId>,
         /// What was asked.
         asked: String,
         /// What decided.
         decision: Decision,
+        /// What kind of thing was refused. Records of earlier versions have neither this nor what follows.
+        code: Code,
+        /// The nearest thing that is allowed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nearest_allowed: Option<String>,
+        /// How to come to have it allowed.
+        how_to_ask: String,
     },
     /// A sandbox ran into one of its limits.
     #[serde(rename = "limit.hit")]
@@ -144,6 +154,8 @@ pub enum Event {
         sandbox: SandboxId,
         /// Which limit.
         limit: LimitHit,
+        /// The same as the code of a denial.
+        code: Code,
     },
     /// The files of a write zone are about to be copied to the host.
     #[serde(rename = "zone.handout")]
@@ -202,6 +214,11 @@ pub enum Event {
         key: KeyId,
         /// What it is called.
         name: String,
+        /// Its roles. A key whose record has none is a creator.
+        roles: Roles,
+        /// What it may have at one time.
+        #[serde(skip_serializing_if = "Quota::is_none")]
+        quota: Quota,
     },
     /// An API key is about to be revoked.
     #[serde(rename = "key.revoke")]
@@ -227,6 +244,20 @@ pub enum Event {
         /// Denials in all, also those that repeat a recorded one.
         denials: u64,
     },
+}
+
+impl Event {
+    /// A denial, of something that was asked for in a sandbox or with a key.
+    pub fn denied(sandbox: Option<SandboxId>, key: Option<KeyId>, denial: Denial) -> Event {
+        let Denial { code, rule, asked, nearest_allowed, how_to_ask } = denial;
+        let decision = Decision { verdict: "deny", rule };
+        Event::Denial { sandbox, key, asked, decision, code, nearest_allowed, how_to_ask }
+    }
+
+    /// A limit that a sandbox ran into.
+    pub fn limit(sandbox: SandboxId, limit: LimitHit) -> Event {
+        Event::Limit { sandbox, limit, code: limit.code() }
+    }
 }
 
 /// Who decided, and how.

@@ -1,10 +1,11 @@
 //! Calls that the sandbox's filter refused: answered with the error at once, recorded once each.
 
 use crate::Error;
-use jail::seccomp::{Rule, describe};
+use crate::board::Told;
+use jail::seccomp::{Action, Rule, describe};
 use jail::sys::seccomp::{receive, refuse};
 use ledger::Ledger;
-use model::{Decision, Event, SandboxId};
+use model::{Code, Denial, Event, SandboxId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::borrow::Cow;
@@ -29,7 +30,7 @@ pub(crate) enum Answered {
     /// It was answered; one like it was there before, or there were too many.
     Known,
     /// It was answered, and is to be recorded.
-    New { asked: String, rule: String },
+    New(Denial),
 }
 
 impl Denials {
@@ -47,14 +48,18 @@ impl Denials {
         self.count
     }
 
-    /// Answers one and records it if it says something new.
-    pub(crate) fn answer(&mut self, sandbox: SandboxId, ledger: &mut Ledger) -> Result<(), Error> {
+    /// Answers one; if it says something new it is recorded, and told inside.
+    pub(crate) fn answer(
+        &mut self,
+        sandbox: SandboxId,
+        ledger: &mut Ledger,
+        told: &mut Told<'_>,
+    ) -> Result<(), Error> {
         match self.next() {
-            Answered::New { asked, rule } => ledger.observe(Event::Denial {
-                sandbox: Some(sandbox),
-                asked,
-                decision: Decision { verdict: "deny", rule },
-            })?,
+            Answered::New(denial) => {
+                told.board.post(told.at, denial.clone());
+                ledger.observe(Event::denied(Some(sandbox), None, denial))?;
+            }
             Answered::Known => {}
             // Everything inside may be gone, and so the listener's use.
             Answered::Nothing if self.is_hung_up() => self.listener = None,
@@ -68,17 +73,22 @@ impl Denials {
         let Some(listener) = &self.listener else { return Answered::Nothing };
         // The caller may have died before we looked.
         let Ok(call) = receive(listener.as_fd()) else { return Answered::Nothing };
-        let rule = self.rules.iter().find(|rule| rule.number == call.number as u32);
-        let _ = refuse(listener.as_fd(), call.id, rule.map_or(1, Rule::errno));
+        let found = self.rules.iter().find(|rule| rule.number == call.number as u32);
+        let _ = refuse(listener.as_fd(), call.id, found.map_or(1, Rule::errno));
         self.count += 1;
         if self.recorded.len() == RECORDED_MAX {
             return Answered::Known;
         }
         let (rule, asked) = describe(&self.rules, &call);
-        match self.recorded.insert((rule.clone(), asked.clone())) {
-            true => Answered::New { asked, rule },
-            false => Answered::Known,
+        if !self.recorded.insert((rule.clone(), asked.clone())) {
+            return Answered::Known;
         }
+        let how = "no policy grants it: do the work without this call";
+        let denial = Denial::new(Code::Syscall, rule, asked, how);
+        Answered::New(match found.map(|rule| rule.action) {
+            Some(Action::AllowIf(..)) => denial.nearest("the same call with plain arguments"),
+            _ => denial,
+        })
     }
 
     /// Whether there is one to answer.

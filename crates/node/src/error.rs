@@ -114,7 +114,7 @@ impl Error {
                 "boot a newer kernel, or lower `landlock` in [walls] if the policy can do with less".to_owned()
             }
             Error::Wall(error) => wall_mend(error)?,
-            Error::Denied(denied) => denied.mend.clone(),
+            Error::Denied(denied) => denied.how_to_ask.clone(),
             Error::Nested { .. } => {
                 "unmount it, or show directories that have none beneath them, each as a zone of its own".to_owned()
             }

@@ -8,7 +8,7 @@ use crate::prepare::Target;
 use crate::run::Outcome;
 use jail::Ended;
 use ledger::Ledger;
-use model::{EndReason, Event, LimitHit, SandboxId, Usage, Walls, quote};
+use model::{EndReason, Event, LimitHit, Limits, SandboxId, Usage, Walls, quote};
 use rustix::fd::OwnedFd;
 
 /// The status of a command that its wall-clock limit ended, as `timeout(1)` has it.
@@ -26,6 +26,7 @@ pub(crate) struct Finished {
     pub lost: Option<std::io::Error>,
     pub denials: u64,
     pub ended: Ended,
+    pub limits: Limits,
     pub targets: Vec<Target>,
     /// The most that may be handed out.
     pub bytes_max: u64,
@@ -41,7 +42,7 @@ impl Finished {
         walls: Walls,
         landlock: u32,
     ) -> Result<Outcome, Error> {
-        let Finished { id, lived, stopped, lost, denials, ended, targets, bytes_max } = self;
+        let Finished { id, lived, stopped, lost, denials, ended, limits, targets, bytes_max } = self;
         let status = match lived {
             Ok(status) => status,
             Err(error) => {
@@ -56,7 +57,7 @@ impl Finished {
             status = STATUS_OUTPUT_LOST;
         }
         let mut last = vec![Event::ExecEnd { sandbox: id, exec: COMMAND, status }];
-        last.extend(hits.iter().map(|limit| Event::Limit { sandbox: id, limit: *limit }));
+        last.extend(hits.iter().map(|limit| Event::limit(id, *limit)));
         // Without anything to hand out these go with the end, in one write.
         if !targets.is_empty() {
             last.drain(..).try_for_each(|event| ledger.observe(event))?;
@@ -71,6 +72,7 @@ impl Finished {
             walls,
             landlock,
             hits,
+            limits,
             usage,
             denials,
             output_lost: lost.map(|error| error.to_string()),

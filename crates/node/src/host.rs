@@ -23,6 +23,7 @@ mod orphans;
 mod paths;
 mod pipes;
 mod places;
+mod quota;
 mod room;
 mod running;
 mod sandbox;
@@ -31,7 +32,7 @@ mod start;
 pub use command::{
     Argument, Command, CommandEnd, CommandInfo, Input, Output, OutputPiece, Selector, Stdin, TerminalSize,
 };
-pub use error::Error;
+pub use error::{Error, OverQuota};
 pub use files::{Entry, EntryKind, FileReader, FileWriter, Target};
 pub use sandbox::{Info, Sandbox, Timeout};
 
@@ -46,12 +47,12 @@ use crate::launcher::Client;
 use crate::launcher::protocol::Order;
 use jail::ids::Profile;
 use ledger::Group;
-use model::{Event, KeyId, SandboxId};
+use model::{Event, KeyId, Quota, SandboxId};
 use policy::Policy;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot, watch};
 
 /// What a node is opened with.
@@ -59,14 +60,24 @@ use tokio::sync::{Notify, oneshot, watch};
 pub struct Settings {
     /// Where the ledger, the keys and the launcher's socket are.
     pub state: State,
-    /// The policy of every sandbox.
-    pub policy: Policy,
+    /// What sandboxes are made from: the one that is called [`DEFAULT_TEMPLATE`], and others by their names.
+    pub templates: BTreeMap<String, Arc<Template>>,
+    /// The most sandboxes at one time.
+    pub sandboxes_max: usize,
+}
+
+/// The template of a request that asks for none in particular. There always is one.
+pub const DEFAULT_TEMPLATE: &str = "base";
+
+/// What a sandbox is made from.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Its policy.
+    pub policy: Arc<Policy>,
     /// Where the policy came from, for the record.
     pub origin: String,
     /// The directory that the policy's relative host paths start from.
     pub base: PathBuf,
-    /// The most sandboxes at one time.
-    pub sandboxes_max: usize,
 }
 
 /// A sandbox that somebody asks for.
@@ -74,8 +85,12 @@ pub struct Settings {
 pub struct Spec {
     /// Whose it will be.
     pub owner: KeyId,
-    /// The template, as it was asked for.
+    /// What the owner may have at one time.
+    pub quota: Quota,
+    /// The name of the template.
     pub template: String,
+    /// What it is made from: the template, narrowed to what is asked for.
+    pub made_from: Arc<Template>,
     /// What the owner wants to remember about it.
     pub metadata: BTreeMap<String, String>,
     /// Variables of every command in it.
@@ -106,7 +121,6 @@ impl Node {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let descriptors = limit.current.unwrap_or(u64::MAX);
         let inner = Arc::new(Inner {
-            policy: Arc::new(settings.policy.clone()),
             profile: Profile::current(),
             places: Arc::new(Shared::new(settings.sandboxes_max, descriptors)),
             settings,
@@ -115,6 +129,8 @@ impl Node {
             rooms: Mutex::new(HashMap::new()),
             building: Mutex::new(HashMap::new()),
             unrecorded: Mutex::default(),
+            buckets: Mutex::default(),
+            opened: Instant::now(),
             turn: Notify::new(),
             lost: watch::Sender::new(false),
         });
@@ -161,9 +177,14 @@ impl Node {
         lock(&self.0.rooms).values().cloned().map(Sandbox::of).collect()
     }
 
-    /// The policy of every sandbox here.
-    pub fn policy(&self) -> &Policy {
-        &self.0.policy
+    /// A template by its name.
+    pub fn template(&self, name: &str) -> Option<Arc<Template>> {
+        self.0.settings.templates.get(name).cloned()
+    }
+
+    /// The names of all templates.
+    pub fn templates(&self) -> Vec<&str> {
+        self.0.settings.templates.keys().map(String::as_str).collect()
     }
 
     /// Waits until the launcher is gone, and with it every sandbox. Nothing can be created here any more then.

@@ -11,7 +11,7 @@ pub use error::Error;
 
 use crate::{State, SystemClock};
 use ledger::{Ledger, Recorded};
-use model::{Clock, Effect, Event, KeyId, quote};
+use model::{Clock, Effect, Event, KeyId, Quota, Roles, quote};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -52,6 +52,21 @@ pub struct KeyInfo {
     pub created_ms: u64,
     /// When it was revoked.
     pub revoked_ms: Option<u64>,
+    /// What it may do.
+    pub roles: Roles,
+    /// What it may have at one time.
+    pub quota: Quota,
+}
+
+/// What a key that opens stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Which key.
+    pub id: KeyId,
+    /// What it may do.
+    pub roles: Roles,
+    /// What it may have at one time.
+    pub quota: Quota,
 }
 
 /// What opens the API. It does not show itself by accident.
@@ -82,7 +97,8 @@ struct Creation(Key);
 
 impl Effect for Creation {
     fn events(&self) -> Vec<Event> {
-        vec![Event::KeyCreate { key: self.0.info.id, name: quote(&self.0.info.name) }]
+        let KeyInfo { id, name, roles, quota, .. } = &self.0.info;
+        vec![Event::KeyCreate { key: *id, name: quote(name), roles: *roles, quota: *quota }]
     }
 }
 
@@ -111,7 +127,7 @@ impl Keys {
     /// # Errors
     /// A name that is empty, too long or does not show; [`KEYS_MAX`] keys that are not revoked; a ledger or a file
     /// that cannot be written. No key was made then.
-    pub fn create(&self, name: &str) -> Result<(KeyId, Secret), Error> {
+    pub fn create(&self, name: &str, roles: Roles, quota: Quota) -> Result<(KeyId, Secret), Error> {
         let shows = name.chars().count() <= NAME_CHARS_MAX && quote(name).replace(r"\\", r"\") == name;
         if name.trim().is_empty() || !shows {
             return Err(Error::Name(quote(&name[..name.floor_char_boundary(4 * NAME_CHARS_MAX)])));
@@ -129,7 +145,8 @@ impl Keys {
         while keys.iter().any(|key| key.info.id == id) {
             id = KeyId::from_random(random()?);
         }
-        let info = KeyInfo { id, name: name.to_owned(), created_ms: now_ms(), revoked_ms: None };
+        let (name, created_ms) = (name.to_owned(), now_ms());
+        let info = KeyInfo { id, name, created_ms, revoked_ms: None, roles, quota };
         let key = Key { info, hash: Sha256::digest(&secret.0).into() };
         self.record(Creation(key), |creation| {
             keys.push(creation.into_inner().0);
@@ -164,7 +181,7 @@ impl Keys {
     }
 
     /// Whose key this is. None for anything else, and for everybody while the keys cannot be read.
-    pub fn check(&self, presented: &str) -> Option<KeyId> {
+    pub fn check(&self, presented: &str) -> Option<Holder> {
         self.try_check(presented).ok().flatten()
     }
 
@@ -172,7 +189,7 @@ impl Keys {
     ///
     /// # Errors
     /// The file cannot be read, or is not one of ours.
-    pub fn try_check(&self, presented: &str) -> Result<Option<KeyId>, Error> {
+    pub fn try_check(&self, presented: &str) -> Result<Option<Holder>, Error> {
         let digits = presented.strip_prefix(PREFIX).unwrap_or_default();
         let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         if presented.len() != SECRET_CHARS || !digits.bytes().all(is_digit) {
@@ -186,7 +203,8 @@ impl Keys {
             let differ =
                 key.hash.iter().zip(&hash).fold(0, |differ, (a, b)| std::hint::black_box(differ | (a ^ b)));
             if differ == 0 {
-                found = Some(key.info.id);
+                let KeyInfo { id, roles, quota, .. } = &key.info;
+                found = Some(Holder { id: *id, roles: *roles, quota: *quota });
             }
         }
         Ok(found)

@@ -8,6 +8,7 @@
 //! It knows no command line and no HTTP. It is synchronous and single-threaded: [`run`] forks.
 
 mod beneath;
+mod board;
 mod clock;
 mod denials;
 mod effects;
@@ -30,5 +31,5 @@ pub use clock::SystemClock;
 pub use effects::api;
 pub use error::Error;
 pub use prepare::KERNEL_MIN;
-pub use run::{Hooks, Outcome, Request, run};
+pub use run::{Hooks, Outcome, Request, refuse, run};
 pub use state::{PolicySource, State, StateError};

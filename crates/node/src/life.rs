@@ -2,6 +2,7 @@
 
 mod connect;
 
+use crate::board::{LOOK, Told};
 use crate::denials::Denials;
 use crate::effects::Execution;
 use crate::error::Error;
@@ -143,7 +144,13 @@ impl Life {
     }
 
     /// Lives until the command or the sandbox ends; gives the command's status if it said one.
-    pub(crate) fn live(&mut self, ledger: &mut Ledger, sandbox: &Sandbox) -> Result<Option<u8>, Error> {
+    pub(crate) fn live(
+        &mut self,
+        ledger: &mut Ledger,
+        sandbox: &Sandbox,
+        told: &mut Told<'_>,
+    ) -> Result<Option<u8>, Error> {
+        let mut look = Instant::now() + LOOK;
         loop {
             // Replies may already be here; a poll does not see those.
             while let Some(reply) = self.next_reply()? {
@@ -164,10 +171,14 @@ impl Life {
                 // it, and this loop, alive.
                 sandbox.kill();
             }
-            let ready = self.wait(sandbox)?;
+            let ready = self.wait(sandbox, look)?;
+            if look <= Instant::now() {
+                told.board.look(told.at, sandbox.hits());
+                look = Instant::now() + LOOK;
+            }
             self.go_on_sending(sandbox)?;
             if ready.denial {
-                self.denials.answer(self.id, ledger)?;
+                self.denials.answer(self.id, ledger, told)?;
             }
             if ready.signal {
                 self.take_signals(sandbox);
@@ -218,7 +229,7 @@ impl Life {
     }
 
     /// Waits for anything, and moves bytes where it can.
-    fn wait(&mut self, sandbox: &Sandbox) -> Result<Ready, Error> {
+    fn wait(&mut self, sandbox: &Sandbox, look: Instant) -> Result<Ready, Error> {
         let mut fds = vec![
             PollFd::from_borrowed_fd(sandbox.first(), PollFlags::IN),
             PollFd::from_borrowed_fd(sandbox.line(), PollFlags::IN),
@@ -235,11 +246,10 @@ impl Life {
         });
         let streams_at = fds.len();
         let open = relay::ask(&self.streams, &mut fds);
-        let patience = self.give_up.into_iter().chain(self.send_by).min();
-        let left = patience.map(|at| at.saturating_duration_since(Instant::now()));
-        let wait =
-            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
-        match poll(&mut fds, wait.as_ref()) {
+        let until = self.give_up.into_iter().chain(self.send_by).fold(look, Instant::min);
+        let left = until.saturating_duration_since(Instant::now());
+        let wait = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut fds, Some(&wait)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(caller("poll", error.into())),
         }

@@ -1,6 +1,7 @@
 //! From a policy to a plan: what this machine can do, what the policy requires, and the host directories it names.
 
 use crate::Error;
+use crate::board::WHY;
 use jail::cgroup::Home;
 use jail::ids::{Ids, Profile};
 use jail::{Plan, RootInside, Terminal, Zone, ZoneKind};
@@ -92,6 +93,7 @@ pub(crate) fn prepare(
         }
     }
     let mut plan = Plan::host_template(id, policy.limits(), ids, home, landlock);
+    plan.why = WHY;
     plan.zones = zones;
     plan.root = root;
     plan.terminal = terminal;

@@ -1,5 +1,6 @@
 //! One sandbox, one command: the story of `casemate run`.
 
+use crate::board::{Board, Told};
 use crate::clock::SystemClock;
 use crate::denials::Denials;
 use crate::effects::{Beginning, Execution};
@@ -14,7 +15,7 @@ use agent::Agent;
 use jail::ids::Profile;
 use jail::{Ended, Plan, Started, Terminal};
 use ledger::Ledger;
-use model::{EndReason, Event, LimitHit, SandboxId, Source, Usage, Walls};
+use model::{Denial, EndReason, Event, LimitHit, Limits, SandboxId, Source, Usage, Walls};
 use policy::{ExecRequest, Policy, User};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ pub struct Outcome {
     pub landlock: u32,
     /// Limits that it ran into.
     pub hits: Vec<LimitHit>,
+    /// Its ceilings.
+    pub limits: Limits,
     /// What it used.
     pub usage: Usage,
     /// How many calls were refused.
@@ -100,8 +103,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let permit = match policy.exec(&request) {
         Ok(permit) => permit,
         Err(denied) => {
-            let (asked, decision) = (denied.asked.clone(), denied.decision());
-            open()?.seal_with(&[Event::Denial { sandbox: None, asked, decision }])?;
+            open()?.seal_with(&[Event::denied(None, None, denied.clone())])?;
             return Err(denied.into());
         }
     };
@@ -142,6 +144,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
             return Err(error.into());
         }
     };
+    // Also while the walls go up; it is shown before the command can look.
+    let mut board = Board::new(&policy);
     let built = match sandbox.confine(&plan).and_then(|()| sandbox.built()) {
         Ok(built) => built,
         Err(error) => {
@@ -150,6 +154,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
             return Err(error.into());
         }
     };
+    board.open(&built.disk);
     let denials = Denials::new(built.denials, rules);
     let mut life = Life::new(id, Agent::over(agent), denials, signals, terminals);
     let begun = life.begin(recorded.split().1, ids, built.terminal);
@@ -164,7 +169,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         Ok(namespace) => (begun, namespace),
         Err(error) => (begun.and(Err(error.into())), None),
     };
-    let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox));
+    let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox, &mut Told { board, at: &built.disk }));
     sandbox.kill();
     life.drain();
     drop(raw);
@@ -173,6 +178,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     ended.hits.extend(full);
     let finished = Finished {
         id,
+        limits: policy.limits(),
         lived,
         stopped: life.stopped(),
         lost: life.lost(),
@@ -185,6 +191,16 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let outcome = finished.record(&mut ledger, &built.zones, &reader, built.walls, landlock);
     remains.gone();
     outcome
+}
+
+/// Writes down that something was refused before there was a sandbox.
+///
+/// # Errors
+/// The ledger cannot be continued.
+pub fn refuse(state: &State, denial: Denial) -> Result<(), Error> {
+    let mut ledger = Ledger::open(state.path(), Box::new(SystemClock))?;
+    ledger.seal_with(&[Event::denied(None, None, denial)])?;
+    Ok(())
 }
 
 /// A new id, and a number that spreads the search for free host ids.
@@ -206,7 +222,7 @@ pub(crate) fn environment(
         User::Root => ("root", "/root"),
     };
     let mut list: Vec<(Vec<u8>, Vec<u8>)> = [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.casemate"),
         ("HOME", home),
         ("USER", name),
         ("LOGNAME", name),

@@ -1,7 +1,7 @@
 //! Decides. The only place where a [`Permit`] is made.
 
 use crate::Policy;
-use model::{Decision, FileOp, quote};
+use model::{Code, Decision, FileOp, quote};
 
 /// The rule that allows a command while the language has no rules about tools.
 const EXEC_RULE: &str = "exec (no [[tools]] rule)";
@@ -95,24 +95,8 @@ impl<T> Permit<T> {
     }
 }
 
-/// A request that the policy does not allow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("denied by the rule `{rule}`: {asked}")]
-pub struct Denied {
-    /// The rule: `root`, or `request` for what no policy could allow.
-    pub rule: String,
-    /// What was asked, quoted.
-    pub asked: String,
-    /// What would change the answer.
-    pub mend: String,
-}
-
-impl Denied {
-    /// What denied it, for the record.
-    pub fn decision(&self) -> Decision {
-        Decision { verdict: "deny", rule: self.rule.clone() }
-    }
-}
+/// A request that the policy does not allow. Its rule is `root`, or `request` for what no policy could allow.
+pub type Denied = model::Denial;
 
 impl Policy {
     /// Decides whether a command may run.
@@ -121,14 +105,13 @@ impl Policy {
     /// By the rule `request`: an empty command, a NUL byte, a working directory that is not absolute, a
     /// variable without a name. By the rule `root`: root inside, unless the policy says `root = true`.
     pub fn exec(&self, request: &ExecRequest) -> Result<Permit<ExecRequest>, Denied> {
-        let denied = |rule: &str, mend: &str| {
-            Err(Denied { rule: rule.to_owned(), asked: asked(request), mend: mend.to_owned() })
-        };
         if let Some(mend) = malformed(request) {
-            return denied("request", mend);
+            return Err(Denied::new(Code::Request, "request", asked(request), mend));
         }
         if request.user == User::Root && !self.root {
-            return denied("root", "run it as the ordinary user, or write `root = true` in the policy");
+            let mend = "run it as the ordinary user, or write `root = true` in the policy";
+            let denied = Denied::new(Code::Root, "root", asked(request), mend);
+            return Err(denied.nearest("the same as the ordinary user"));
         }
         let decision = Decision { verdict: "allow", rule: EXEC_RULE.to_owned() };
         Ok(Permit { request: request.clone(), decision })
@@ -144,12 +127,17 @@ impl Policy {
         let asked = || format!("{op} `{}` as {}", quote(path), person(*user));
         let malformed = |path: &Vec<u8>| !path.starts_with(b"/") || path.contains(&0);
         if malformed(path) || to.as_ref().is_some_and(malformed) {
-            let mend = "give absolute paths without NUL bytes".to_owned();
-            return Err(Denied { rule: "request".to_owned(), asked: asked(), mend });
+            return Err(Denied::new(
+                Code::Request,
+                "request",
+                asked(),
+                "give absolute paths without NUL bytes",
+            ));
         }
         if *user == User::Root && !self.root {
-            let mend = "do it as the ordinary user, or write `root = true` in the policy".to_owned();
-            return Err(Denied { rule: "root".to_owned(), asked: asked(), mend });
+            let mend = "do it as the ordinary user, or write `root = true` in the policy";
+            let denied = Denied::new(Code::Root, "root", asked(), mend);
+            return Err(denied.nearest("the same as the ordinary user"));
         }
         let decision = Decision { verdict: "allow", rule: FILE_RULE.to_owned() };
         Ok(Permit { request, decision })

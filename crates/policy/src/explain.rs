@@ -39,7 +39,31 @@ impl Policy {
         lines.extend(self.explain_compute());
         let (rule, becomes) = lease::explain(&self.lease);
         lines.push(line(rule, becomes));
+        lines.extend(self.explain_files());
+        lines.push(line("no [[net.allow]]", "a network with nothing but its own loopback"));
+        lines
+    }
+
+    /// The same for those inside, who are not to learn the names of host directories.
+    pub fn explain_inside(&self) -> Vec<Line> {
+        let mut lines = self.explain_walls();
+        lines.extend(self.explain_compute());
         lines.extend(self.files.iter().map(|rule| {
+            let at = model::quote(rule.at());
+            match rule.access() {
+                Access::Read { .. } => line(format!("read {at}"), "read-only"),
+                Access::Scratch => line(format!("scratch {at}"), "writable; counts into disk; vanishes"),
+                Access::Write { .. } => {
+                    line(format!("write {at}"), "writable; counts into disk; handed out at the end")
+                }
+            }
+        }));
+        lines.push(line("no [[net.allow]]", "a network with nothing but its own loopback"));
+        lines
+    }
+
+    fn explain_files(&self) -> impl Iterator<Item = Line> {
+        self.files.iter().map(|rule| {
             let at = model::quote(rule.at());
             let (access, becomes) = match rule.access() {
                 Access::Read { from } => ("read", format!("{} read-only", model::quote(from))),
@@ -50,9 +74,7 @@ impl Policy {
                 }
             };
             line(format!("{access} {at}"), becomes)
-        }));
-        lines.push(line("no [[net.allow]]", "a network with nothing but its own loopback"));
-        lines
+        })
     }
 
     fn explain_walls(&self) -> Vec<Line> {

@@ -11,6 +11,7 @@ mod auth;
 mod call;
 mod control;
 mod cors;
+mod details;
 mod failure;
 mod files;
 mod filesystem;
@@ -22,7 +23,6 @@ mod routes;
 mod timing;
 mod user;
 
-pub(crate) use control::life;
 pub use files::multipart;
 pub use process::signal_of;
 pub use routes::{RouteInfo, routes as all_routes};
@@ -122,8 +122,9 @@ async fn control_plane(app: Arc<App>, origin: Origin, head: Parts, body: Lent) -
             Auth::Open => Caller::Stranger,
             Auth::Key | Auth::Token | Auth::TokenOrSignature => auth::caller(&app, origin, &head.headers)?,
         };
+        let reach = auth::reach(&app, caller, route)?;
         let named = match id.filter(|_| route.names_sandbox()) {
-            Some(text) => Some(auth::owned(&app, caller, name(text)?)?),
+            Some(text) => Some(auth::reached(&app, caller, reach, name(text)?)?),
             None => None,
         };
         Ok((caller, named))

@@ -23,13 +23,12 @@ pub use open::{LocalName, open_network};
 pub use tls::{TlsConfig, TlsError, tls};
 pub use worker::{Over, Worker};
 
-use model::KeyId;
 use node::host::Node;
+use node::keys::Holder;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Tells whose a key is.
-pub type Keys = Arc<dyn Fn(&str) -> Option<KeyId> + Send + Sync>;
+/// Tells whose a key is, and what it may do.
+pub type Keys = Arc<dyn Fn(&str) -> Option<Holder> + Send + Sync>;
 
 /// What requests are answered from.
 pub(crate) struct App {
@@ -52,10 +51,5 @@ impl App {
     /// A server of this node's sandboxes. `domain` is told to clients as the one below which hosts name sandboxes.
     pub(crate) fn new(node: Node, keys: Keys, domain: Option<String>) -> Arc<App> {
         Arc::new(App { node, keys, domain, traffic: traffic::Traffic::default() })
-    }
-
-    /// How long a sandbox may live.
-    pub(crate) fn life(&self) -> Duration {
-        e2b::life(self.node.policy())
     }
 }

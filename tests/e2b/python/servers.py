@@ -15,6 +15,11 @@ class Server:
     key: str
     # Another key of the same server: what it may not see is what `key` made.
     other_key: str
+    # Keys of other rights, and of little.
+    auditor_key: str
+    operator_key: str
+    bounded_key: str
+    slow_key: str
 
     def options(self, key=None):
         """What the SDK is given to speak to this server and no other."""

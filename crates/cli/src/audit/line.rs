@@ -55,7 +55,7 @@ fn fields(record: &Value) -> String {
         "exec.end" => format!("#{} status {}", part("exec"), part("status")),
         "file" => format!("{} (as {})", file(record), part("user")),
         "sandbox.timeout" => format!("ends after {} ms", part("timeout_ms")),
-        "denial" => format!("{}: {}", decision(record), part("asked")),
+        "denial" => format!("{}{}: {}", decision(record), by_key(record), part("asked")),
         "limit.hit" => part("limit"),
         "zone.handout" => format!("{} -> {}", part("at"), part("to")),
         "zone.handed_out" => format!(
@@ -72,7 +72,7 @@ fn fields(record: &Value) -> String {
         "server.adopt" => format!("{} sandboxes found and taken over", part("sandboxes")),
         "server.stop" => format!("{} sandboxes live on", part("sandboxes")),
         "stop.all" => format!("{} sandboxes ended", part("sandboxes")),
-        "key.create" => format!("{} {}", part("key"), part("name")),
+        "key.create" => format!("{} {}{}", part("key"), part("name"), listed(", roles: ", &record["roles"])),
         "key.revoke" => part("key"),
         "ledger.lost" => format!("{} observations are not on record", part("observations")),
         _ => String::new(),
@@ -105,6 +105,14 @@ fn ready(record: &Value) -> String {
 fn decision(record: &Value) -> String {
     let decision = &record["decision"];
     format!("{} by {}", text(&decision["verdict"]), text(&decision["rule"]))
+}
+
+/// Which key a denial was said to, where one was.
+fn by_key(record: &Value) -> String {
+    match text(&record["key"]) {
+        key if key.is_empty() => key,
+        key => format!(" to key {key}"),
+    }
 }
 
 fn reason(reason: &Value) -> String {

@@ -118,7 +118,7 @@ pub struct Ending {
 impl Effect for Ending {
     fn events(&self) -> Vec<Event> {
         let Ending { sandbox, hits, reason, usage, denials } = self.clone();
-        let limits = hits.into_iter().map(|limit| Event::Limit { sandbox, limit });
+        let limits = hits.into_iter().map(|limit| Event::limit(sandbox, limit));
         limits.chain([Event::End { sandbox, reason, usage, denials }]).collect()
     }
 }

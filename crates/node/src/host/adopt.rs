@@ -1,12 +1,12 @@
 //! What a node finds in the launcher when it opens: sandboxes and commands of a server before it.
 
-use super::Error;
 use super::inner::{Inner, boot_ns_in};
 use super::note::{self, SandboxNote};
-use super::room::{Kept, Room, lock};
+use super::room::{Kept, Parts, Room, lock};
+use super::{DEFAULT_TEMPLATE, Error};
 use crate::launcher::protocol::{Ended, Order, Report};
 use agent::Agent;
-use model::{Decision, Event, SandboxId};
+use model::{Code, Denial, Event, SandboxId};
 use rustix::fd::OwnedFd;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -94,8 +94,9 @@ impl Found {
                 "take over {} sandboxes: no descriptors, or a note of another version",
                 self.stranded
             );
-            let decision = Decision { verdict: "deny", rule: "server".to_owned() };
-            inner.journal.observe(Event::Denial { sandbox: None, asked, decision });
+            let how = "wait for their end, or end them all with `casemate stop --all`";
+            let denial = Denial::new(Code::Machine, "server", asked, how);
+            inner.journal.observe(Event::denied(None, None, denial));
         }
         for (id, ended) in self.ended {
             inner.ended(id, ended);
@@ -122,6 +123,11 @@ fn reopen(inner: &Arc<Inner>, living: Living, kept: Kept) -> Result<Arc<Room>, E
     let ends = deadline_boot_ns.map_or(UNIX_EPOCH + Duration::from_nanos(u64::MAX), |at| {
         SystemTime::now() + Duration::from_nanos(at.saturating_sub(boot_ns_in(Duration::ZERO)))
     });
-    let parts = inner.parts(id, owner, note, ends, terminals, next_command);
+    // A template that this server does not have any more: what the default one says holds for it.
+    let templates = &inner.settings.templates;
+    let template = templates.get(&note.template).or_else(|| templates.get(DEFAULT_TEMPLATE));
+    let policy = template.map(|template| template.policy.clone()).ok_or_else(unreadable)?;
+    let common = inner.common();
+    let parts = Parts { id, owner, note, ends, policy, terminals, next_command, common };
     Room::open(parts, Agent::adopt(agent), kept)
 }

@@ -8,7 +8,7 @@ use super::{Error, pipes};
 use crate::effects::api::Signaling;
 use crate::launcher::protocol::{INPUT, Order};
 use agent::{Agent, Deadline, End, Exec, Known, Op, Reply, Stage, Stdio, Terminal, Whom, Work};
-use model::{Decision, Event, FileOp, SandboxId};
+use model::{Code, Denial, Event, FileOp, SandboxId, quote};
 use policy::FileRequest;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::collections::HashMap;
@@ -286,12 +286,9 @@ fn not_started(start: &OnTheWay, errno: i32, stage: Stage) -> Error {
 }
 
 fn lost(sandbox: SandboxId, exec: u32, error: &Error) -> Event {
-    let asked = format!("take over command {exec}: {error}");
-    Event::Denial {
-        sandbox: Some(sandbox),
-        asked,
-        decision: Decision { verdict: "deny", rule: "server".to_owned() },
-    }
+    let asked = format!("take over command {exec}: {}", quote(error.to_string()));
+    let how = "start it anew: what it wrote since then is lost";
+    Event::denied(Some(sandbox), None, Denial::new(Code::Machine, "server", asked, how))
 }
 
 /// The agent's socket, as tokio wants it.

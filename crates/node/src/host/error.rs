@@ -2,6 +2,16 @@
 
 use std::io;
 
+/// What a key may not have, and when it may ask again, where time alone changes the answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{denial}")]
+pub struct OverQuota {
+    /// The denial.
+    pub denial: model::Denial,
+    /// How long to wait.
+    pub retry_after: Option<std::time::Duration>,
+}
+
 /// What kept a request from being done. Every variant is one answer on a wire.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -27,6 +37,9 @@ pub enum Error {
         /// What to do about it.
         mend: Option<String>,
     },
+    /// Its key would have more than it may.
+    #[error(transparent)]
+    Quota(Box<OverQuota>),
     /// The policy says no.
     #[error(transparent)]
     Denied(#[from] policy::Denied),

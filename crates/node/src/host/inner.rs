@@ -1,25 +1,26 @@
 //! The inside of a node: what its clones share, how a sandbox comes to be and how its end is written down.
 
-use super::admit::{Admission, Load, admit};
+use super::admit::{Admission, Bucket, Held, Load, admit};
 use super::journal::Journal;
 use super::link::Orders;
 use super::note::{self, SandboxNote};
 use super::places::Shared;
-use super::room::{Kept, Parts, Room, lock};
-use super::{Error, Settings, Spec, adopt};
+use super::room::{Common, Kept, Parts, Room, lock};
+use super::{Error, Settings, Spec, adopt, quota};
 use crate::effects::Beginning;
 use crate::effects::api::{Creation, Ending};
+use crate::keys::KEYS_MAX;
 use crate::launcher::protocol::{
-    Denied, Ended, NOTE_BYTES_MAX, Order, Reason, Refusal, RefusalKind, Report, SANDBOXES_MAX, Standing,
+    Ended, NOTE_BYTES_MAX, Order, Reason, Refusal, RefusalKind, Report, SANDBOXES_MAX, Standing,
 };
 use agent::Agent;
 use jail::ids::Profile;
-use model::{Decision, EndReason, Event, KeyId, LimitHit, SandboxId, Usage, quote};
-use policy::{Access, FileRule, Policy};
+use model::{Code, Denial, EndReason, Event, KeyId, LimitHit, Limits, SandboxId, Usage, quote};
+use policy::{Access, FileRule};
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, oneshot, watch};
 
 /// How long until an end that could not be recorded is tried again.
@@ -32,13 +33,15 @@ const SOON: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Inner {
     pub settings: Settings,
-    pub policy: Arc<Policy>,
     pub profile: Profile,
     pub journal: Journal,
     pub orders: Orders,
     pub places: Arc<Shared>,
     pub rooms: Mutex<HashMap<SandboxId, Arc<Room>>>,
-    pub building: Mutex<HashMap<SandboxId, Coming>>,
+    pub building: Mutex<HashMap<SandboxId, Being>>,
+    /// The keys that made something, as far as their creations are counted.
+    pub buckets: Mutex<HashMap<KeyId, Bucket>>,
+    pub opened: Instant,
     /// Sandboxes whose creation is not on record: their end is not to be, either.
     pub unrecorded: Mutex<HashMap<SandboxId, Recording>>,
     /// Wakes those who wait for their turn to build.
@@ -54,6 +57,14 @@ pub(super) enum Recording {
     Pending,
     /// It could not be written.
     Failed,
+}
+
+/// A sandbox that counts before it lives.
+#[derive(Debug)]
+pub(super) struct Being {
+    owner: KeyId,
+    limits: Limits,
+    coming: Coming,
 }
 
 /// A sandbox between its order and its place among those that live.
@@ -78,7 +89,9 @@ pub(super) struct Up {
 impl Inner {
     pub(super) async fn create(&self, spec: Spec) -> Result<Arc<Room>, Error> {
         let (id, token) = draw();
-        let mut turn = Turn::take(self, id).await?;
+        let made_from = spec.made_from.clone();
+        let policy = &made_from.policy;
+        let mut turn = Turn::take(self, id, &spec).await?;
         let started = SystemTime::now();
         let note = SandboxNote {
             owner: spec.owner.to_string(),
@@ -86,6 +99,7 @@ impl Inner {
             metadata: spec.metadata,
             env: spec.env,
             token,
+            limits: policy.limits(),
             started_ns: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64),
         };
         let bytes = note::encode(&note);
@@ -97,13 +111,13 @@ impl Inner {
         }
         let order = Order::Create {
             id,
-            policy: self.policy.to_cache(),
-            hash: self.policy.hash().to_owned(),
-            base: self.settings.base.clone(),
+            policy: policy.to_cache(),
+            hash: policy.hash().to_owned(),
+            base: made_from.base.clone(),
             note: bytes,
             // Its time begins when it stands; until then it has that of its building, too.
             deadline_boot_ns: Some(boot_ns_in(spec.timeout.saturating_add(BUILT_WITHIN))),
-            lease: self.policy.lease(),
+            lease: policy.lease(),
         };
         let metadata = match note.metadata.is_empty() {
             true => Vec::new(),
@@ -116,12 +130,11 @@ impl Inner {
             timeout_ms: spec.timeout.as_millis() as u64,
             metadata,
         };
-        let policy = &self.policy;
         let beginning = Beginning {
             sandbox: id,
             policy: policy.name().to_owned(),
             hash: policy.hash().to_owned(),
-            origin: self.settings.origin.clone(),
+            origin: made_from.origin.clone(),
             profile: self.profile.name(),
             limits: policy.limits(),
             required: policy.walls(),
@@ -158,7 +171,16 @@ impl Inner {
         let at_boot_ns = Some(boot_ns_in(spec.timeout));
         self.orders.send(Order::Deadline { id, at_boot_ns }, Vec::new()).await?;
         self.journal.observe(Event::Ready { sandbox: id, walls, landlock });
-        let parts = self.parts(id, spec.owner, note, ends, up.terminals, 1);
+        let parts = Parts {
+            id,
+            owner: spec.owner,
+            note,
+            ends,
+            policy: policy.clone(),
+            terminals: up.terminals,
+            next_command: 1,
+            common: self.common(),
+        };
         let room = match Room::open(parts, Agent::over(up.agent), Kept::new()) {
             Ok(room) => room,
             Err(error) => {
@@ -169,7 +191,7 @@ impl Inner {
         // One lock after the other in the order in which `ended` takes them: it finds the sandbox in one of the two.
         let mut rooms = lock(&self.rooms);
         let mut building = lock(&self.building);
-        match building.get(&id) {
+        match building.get(&id).map(|being| &being.coming) {
             // No longer among those that are being built: it counts once.
             Some(Coming::Up) => {
                 building.remove(&id);
@@ -183,18 +205,10 @@ impl Inner {
         Ok(room)
     }
 
-    pub(super) fn parts(
-        &self,
-        id: SandboxId,
-        owner: KeyId,
-        note: SandboxNote,
-        ends: SystemTime,
-        terminals: OwnedFd,
-        next_command: u32,
-    ) -> Parts {
-        let (policy, journal, orders) = (self.policy.clone(), self.journal.clone(), self.orders.clone());
-        let (limits, places) = (self.policy.limits(), self.places.clone());
-        Parts { id, owner, note, limits, ends, policy, journal, orders, terminals, next_command, places }
+    /// What all rooms have in common.
+    pub(super) fn common(&self) -> Common {
+        let (journal, orders, places) = (self.journal.clone(), self.orders.clone(), self.places.clone());
+        Common { journal, orders, places }
     }
 
     /// What the launcher says while the node is open.
@@ -207,16 +221,16 @@ impl Inner {
                 self.built(id, up);
             }
             Report::Refused { id, refusal } => self.refused(id, refusal),
-            Report::Denied { id, denied: Denied { asked, rule }, .. } => {
-                let decision = Decision { verdict: "deny", rule };
-                self.journal.observe(Event::Denial { sandbox: Some(id), asked, decision });
+            Report::Denied { id, denied, .. } => {
+                self.journal.observe(Event::denied(Some(id), None, denied.checked()));
             }
             Report::Ended { id, ended } => self.ended(id, ended),
             // The command goes on, but a server after this one will not find it: that must not stay untold.
             Report::NotKept { id, exec, what } => {
-                let asked = format!("hold the descriptors of command {exec}: {what}");
-                let decision = Decision { verdict: "deny", rule: "launcher".to_owned() };
-                self.journal.observe(Event::Denial { sandbox: Some(id), asked, decision });
+                let asked = format!("hold the descriptors of command {exec}: {}", quote(what));
+                let how = "end commands that nobody needs, or give the server more open files";
+                let denial = Denial::new(Code::Machine, "launcher", asked, how);
+                self.journal.observe(Event::denied(Some(id), None, denial));
             }
             _ => {}
         }
@@ -224,7 +238,8 @@ impl Inner {
 
     fn built(&self, id: SandboxId, up: Result<Up, Error>) {
         let after = if up.is_ok() { Coming::Up } else { Coming::Ended };
-        let before = lock(&self.building).get_mut(&id).map(|coming| std::mem::replace(coming, after));
+        let before =
+            lock(&self.building).get_mut(&id).map(|being| std::mem::replace(&mut being.coming, after));
         if let Some(Coming::Building(tell)) = before {
             let _ = tell.send(up);
         }
@@ -306,6 +321,19 @@ impl Inner {
         }
     }
 
+    /// Takes one creation out of what a key may still make now.
+    fn pay(&self, owner: KeyId, rate_milli: u32) -> Result<(), Error> {
+        let now = self.opened.elapsed();
+        let mut buckets = lock(&self.buckets);
+        if buckets.len() >= KEYS_MAX && !buckets.contains_key(&owner) {
+            // Of a key that is no more, perhaps; who still has it gets a full one.
+            let oldest = buckets.keys().next().copied();
+            oldest.and_then(|oldest| buckets.remove(&oldest));
+        }
+        let bucket = buckets.entry(owner).or_insert_with(|| Bucket::full(rate_milli, now));
+        bucket.take(rate_milli, now).map_err(|wait| quota::too_fast(rate_milli, wait, owner))
+    }
+
     /// The launcher took all sandboxes with it; its keeper records their ends.
     pub(super) fn launcher_is_gone(&self) {
         for (_, room) in lock(&self.rooms).drain() {
@@ -326,24 +354,36 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     /// Waits for a place.
-    async fn take(inner: &Inner, id: SandboxId) -> Result<Turn<'_>, Error> {
+    async fn take<'a>(inner: &'a Inner, id: SandboxId, spec: &Spec) -> Result<Turn<'a>, Error> {
+        let (owner, quota, limits) = (spec.owner, &spec.quota, spec.made_from.policy.limits());
+        let mut paid = quota.creates_per_second_milli.is_none();
         loop {
             // Before the look, so that a place that becomes free after it is not missed.
             let freed = inner.turn.notified();
             {
                 let rooms = lock(&inner.rooms);
                 let mut building = lock(&inner.building);
-                let load = Load { living: rooms.len(), building: building.len() };
-                match admit(load, inner.settings.sandboxes_max) {
-                    Admission::Full => {
-                        return Err(Error::Full { limit: "sandboxes", most: inner.settings.sandboxes_max });
-                    }
-                    Admission::Now => {
-                        let (tell, up) = oneshot::channel();
-                        building.insert(id, Coming::Building(tell));
-                        return Ok(Turn { inner, id, up });
-                    }
-                    Admission::Later => {}
+                let most = inner.settings.sandboxes_max;
+                // Those of this key, under both locks: what is asked at the same time waits for them.
+                let living = rooms.values().filter(|room| room.owner == owner).map(|room| &room.limits);
+                let coming =
+                    building.values().filter(|being| being.owner == owner).map(|being| &being.limits);
+                let held = living.chain(coming).fold(Held::default(), |held, one| held.with(one));
+                let load = Load { living: rooms.len(), building: building.len(), held };
+                let admission = admit(load, most, &limits, quota);
+                match admission {
+                    Admission::Over(bound) => return Err(quota::over(bound, owner)),
+                    Admission::Full => return Err(Error::Full { limit: "sandboxes", most }),
+                    Admission::Now | Admission::Later => {}
+                }
+                if let (false, Some(rate)) = (paid, quota.creates_per_second_milli) {
+                    inner.pay(owner, rate)?;
+                    paid = true;
+                }
+                if admission == Admission::Now {
+                    let (tell, up) = oneshot::channel();
+                    building.insert(id, Being { owner, limits, coming: Coming::Building(tell) });
+                    return Ok(Turn { inner, id, up });
                 }
             }
             freed.await;

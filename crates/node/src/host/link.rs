@@ -34,6 +34,11 @@ impl Orders {
         self.0.send((order, descriptors, None)).await.map_err(|_| lost())
     }
 
+    /// Sends what may be lost: it is, while the launcher has much to do.
+    pub(super) fn send_if_room(&self, order: Order) {
+        let _ = self.0.try_send((order, Vec::new(), None));
+    }
+
     /// Returns when the launcher's socket has it: it will be obeyed whatever becomes of this process.
     pub(super) async fn send_through(&self, order: Order, descriptors: Vec<OwnedFd>) -> Result<(), Error> {
         let (tell, told) = oneshot::channel();

@@ -1,6 +1,7 @@
 //! What the launcher keeps for the server that comes after this one. Opaque to the launcher, and never on disk.
 
 use super::command::{Argument, Command, CommandInfo, Stdin};
+use model::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ pub(super) struct SandboxNote {
     pub token: String,
     /// Nanoseconds since 1970.
     pub started_ns: i64,
+    /// The ceilings that it was built with.
+    pub limits: Limits,
 }
 
 /// A running command, for the next server.

@@ -104,14 +104,18 @@ pub(super) struct Parts {
     pub id: SandboxId,
     pub owner: KeyId,
     pub note: SandboxNote,
-    pub limits: Limits,
     pub ends: SystemTime,
     pub policy: Arc<Policy>,
-    pub journal: Journal,
-    pub orders: Orders,
     pub terminals: OwnedFd,
     /// The first number that no command had.
     pub next_command: u32,
+    pub common: Common,
+}
+
+/// What all rooms of a node have in common.
+pub(super) struct Common {
+    pub journal: Journal,
+    pub orders: Orders,
     pub places: Arc<Shared>,
 }
 
@@ -119,8 +123,9 @@ impl Room {
     /// A room, and the task that serves it until its sandbox is gone.
     pub(super) fn open(parts: Parts, agent: Agent, kept: Kept) -> Result<Arc<Room>, Error> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let Parts { id, owner, note, limits, ends, policy, journal, orders, terminals, next_command, places } =
-            parts;
+        let Parts { id, owner, note, ends, policy, terminals, next_command, common } = parts;
+        let Common { journal, orders, places } = common;
+        let limits = note.limits;
         let room = Arc::new(Room {
             id,
             owner,
@@ -148,10 +153,10 @@ impl Room {
         self.asks.send(ask).await.map_err(|_| Error::Gone)
     }
 
-    /// Writes down that the policy said no.
+    /// Writes down that the policy said no, and tells those inside.
     pub(super) fn denied(&self, denied: &Denied) {
-        let (asked, decision) = (denied.asked.clone(), denied.decision());
-        self.journal.observe(Event::Denial { sandbox: Some(self.id), asked, decision });
+        self.journal.observe(Event::denied(Some(self.id), None, denied.clone()));
+        self.orders.send_if_room(Order::Tell { id: self.id, denial: denied.clone() });
     }
 
     /// The uid inside and the capabilities of a user.

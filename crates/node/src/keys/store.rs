@@ -1,6 +1,7 @@
 //! `keys/api.json`: all keys in one file, which is replaced as a whole.
 
 use super::{Error, HASH_BYTES, KEYS_MAX, Key, KeyInfo, hex};
+use model::{Quota, Roles};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -55,6 +56,15 @@ struct StoredKey {
     sha256: String,
     created_ms: u64,
     revoked_ms: Option<u64>,
+    /// Keys that earlier versions made are creators.
+    #[serde(default = "creator")]
+    roles: Roles,
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    quota: Quota,
+}
+
+fn creator() -> Roles {
+    Roles::CREATOR
 }
 
 impl Loaded {
@@ -154,10 +164,10 @@ impl Store {
     }
 
     fn key(&self, stored: StoredKey) -> Result<Key, Error> {
-        let StoredKey { id, name, sha256, created_ms, revoked_ms } = stored;
+        let StoredKey { id, name, sha256, created_ms, revoked_ms, roles, quota } = stored;
         let id = id.parse().map_err(|error: model::NotAKeyId| self.damaged(&error.to_string()))?;
         let hash = unhex(&sha256).ok_or_else(|| self.damaged("a hash is not 64 hexadecimal digits"))?;
-        Ok(Key { info: KeyInfo { id, name, created_ms, revoked_ms }, hash })
+        Ok(Key { info: KeyInfo { id, name, created_ms, revoked_ms, roles, quota }, hash })
     }
 
     fn damaged(&self, what: &str) -> Error {
@@ -167,8 +177,8 @@ impl Store {
 
 impl From<&Key> for StoredKey {
     fn from(key: &Key) -> StoredKey {
-        let KeyInfo { id, name, created_ms, revoked_ms } = key.info.clone();
-        StoredKey { id: id.to_string(), name, sha256: hex(&key.hash), created_ms, revoked_ms }
+        let KeyInfo { id, name, created_ms, revoked_ms, roles, quota } = key.info.clone();
+        StoredKey { id: id.to_string(), name, sha256: hex(&key.hash), created_ms, revoked_ms, roles, quota }
     }
 }
 

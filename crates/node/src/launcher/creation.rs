@@ -5,6 +5,7 @@ use super::protocol::{Ended, NOTE_BYTES_MAX, Reason, Refusal, RefusalKind, SANDB
 use super::sandbox::{Alive, Facts, Life, Recorder, Sandbox};
 use super::timers::{Due, MS, now_ns};
 use crate::Error;
+use crate::board::Board;
 use crate::prepare::{Prepared, prepare};
 use jail::Terminal;
 use jail::cgroup::Home;
@@ -74,6 +75,7 @@ impl Launcher {
             denied: Vec::new(),
             denied_told: 0,
             held: std::collections::BTreeMap::new(),
+            looked_after: false,
             next_command: 1,
             recorder: Recorder::Server,
         };
@@ -121,7 +123,12 @@ impl Launcher {
         }
         plan.open_door();
         let launched = jail::launch(&plan, &self.image).map_err(|error| refusal(&error.into()))?;
-        let facts = Facts { required: policy.walls(), profile: profile.name(), landlock: plan.landlock_abi };
+        let facts = Facts {
+            board: Board::new(&policy),
+            required: policy.walls(),
+            profile: profile.name(),
+            landlock: plan.landlock_abi,
+        };
         let ids = plan.ids.into_lease().map(jail::aside);
         Ok((Alive::new(launched, ids, facts), plan.limits.wall_ms))
     }

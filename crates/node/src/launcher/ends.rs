@@ -189,6 +189,7 @@ impl Launcher {
                 }
             }
             Due::Resume(key) => self.denials(key),
+            Due::Look(key) => self.look(key),
             Due::Retry => self.retry(),
             Due::Open => self.open(),
             Due::Idle => self.end_if_idle(),

@@ -2,10 +2,10 @@
 
 use super::ensure::shed;
 use super::keeping::Keeping;
-use super::protocol::{DESCRIPTORS_MAX, Denied, Ended};
+use super::protocol::{DESCRIPTORS_MAX, Ended};
 use super::wire;
 use jail::sys::{self, Forked};
-use model::SandboxId;
+use model::{Denial, SandboxId};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -24,7 +24,7 @@ pub(super) enum Word {
     /// It is dead: remove what is left. With it may come descriptors that are dear to close.
     Clean { id: SandboxId, ended: Ended },
     /// No server will record its end.
-    Record { id: SandboxId, denied: Vec<Denied> },
+    Record { id: SandboxId, denied: Vec<Denial> },
     /// So many sandboxes are being ended at once.
     StopAll { sandboxes: u32 },
     /// Its end is on record.

@@ -33,6 +33,7 @@ impl Launcher {
             let what = format!("walls that the policy requires do not stand: {missing}");
             return alive.kill(Reason::Refused(Refusal { kind: RefusalKind::Missing, what, mend: None }));
         }
+        alive.board.open(&disk);
         alive.disk = Some(disk);
         alive.terminals = terminals;
         alive.denials = Denials::new(denials, seccomp::X86_64);

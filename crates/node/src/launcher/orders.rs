@@ -4,10 +4,13 @@ use super::clients::Telling;
 use super::creation::Creation;
 use super::process::Launcher;
 use super::protocol::{HELD_MAX, INPUT, NOTE_BYTES_MAX, Order, Reason, Report};
-use super::sandbox::Held;
-use super::timers::Due;
+use super::sandbox::{Held, Sandbox};
+use super::timers::{Due, MS, now_ns};
 use super::wire::Packet;
+use crate::board::LOOK;
 use model::SandboxId;
+
+const LOOK_NS: u64 = LOOK.as_millis() as u64 * MS;
 
 impl Launcher {
     pub(super) fn obey(&mut self, client: u32, packet: Packet<Order>) {
@@ -36,6 +39,12 @@ impl Launcher {
             Order::Drop { id, exec } => {
                 if let Some(sandbox) = self.key(id).and_then(|key| self.sandboxes.get_mut(&key)) {
                     sandbox.held.remove(&exec);
+                }
+            }
+            Order::Tell { id, denial } => {
+                let sandbox = self.key(id).and_then(|key| self.sandboxes.get_mut(&key));
+                if let Some(alive) = sandbox.and_then(Sandbox::alive_mut) {
+                    alive.tell(denial.checked());
                 }
             }
             Order::Kill { id } => {
@@ -79,6 +88,23 @@ impl Launcher {
         let descriptors = held.descriptors.into_iter().map(jail::aside).collect();
         sandbox.next_command = sandbox.next_command.max((exec & !INPUT).saturating_add(1));
         sandbox.held.insert(exec, Held { note: held.note, descriptors });
+        if !std::mem::replace(&mut sandbox.looked_after, true)
+            && let Some(key) = self.key(id)
+        {
+            self.timers.set(now_ns() + LOOK_NS, Due::Look(key));
+        }
         Ok(())
+    }
+
+    /// Looks after a sandbox as long as commands run in it.
+    pub(super) fn look(&mut self, key: u32) {
+        let Some(sandbox) = self.sandboxes.get_mut(&key) else { return };
+        let idle = sandbox.held.is_empty();
+        let Some(alive) = sandbox.alive_mut() else { return };
+        alive.look();
+        sandbox.looked_after = !idle;
+        if !idle {
+            self.timers.set(now_ns() + LOOK_NS, Due::Look(key));
+        }
     }
 }

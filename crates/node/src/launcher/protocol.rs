@@ -11,18 +11,18 @@
 //!   │ ←── Welcome, Have*, Held*, AllTold ─────│   (Busy, if there is a server)
 //!   │ ─── Create ────────────────────────────→│
 //!   │ ←── Built | Refused | Ended ────────────│
-//!   │ ─── Keep, Deadline, Drop ──────────────→│   not answered (NotKept, if a descriptor could not be held)
+//!   │ ─── Keep, Deadline, Drop, Tell ────────→│   not answered (NotKept, if a descriptor could not be held)
 //!   │ ─── Kill ──────────────────────────────→│
 //!   │ ←── Ended ──────────────────────────────│   whatever ended it; kept until …
 //!   │ ─── Forget ────────────────────────────→│   … its end is on record
 //! ```
 
-use model::{Lease, LimitHit, SandboxId, Usage, Walls};
+use model::{Denial, Lease, LimitHit, SandboxId, Usage, Walls};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// This version. Launcher and server may come from different builds: the launcher outlives the server.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// The longest message, in bytes: the longest compiled policy, and room for the rest.
 pub const MESSAGE_BYTES_MAX: usize = 184 << 10;
 /// Descriptors that one message may bring.
@@ -86,6 +86,13 @@ pub enum Order {
         id: SandboxId,
         /// Which command.
         exec: u32,
+    },
+    /// Tells those inside a sandbox of a denial.
+    Tell {
+        /// In which sandbox.
+        id: SandboxId,
+        /// What was denied.
+        denial: Denial,
     },
     /// Ends a sandbox. [`Report::Ended`] tells when it is done; one that has ended already is no error.
     Kill {
@@ -172,7 +179,7 @@ pub enum Report {
         /// In which sandbox.
         id: SandboxId,
         /// The call.
-        denied: Denied,
+        denied: Denial,
         /// How many calls were refused there so far.
         count: u64,
     },
@@ -266,15 +273,6 @@ pub enum RefusalKind {
     Missing,
     /// A wall was tried and did not come to stand.
     Wall,
-}
-
-/// A call that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Denied {
-    /// What was asked.
-    pub asked: String,
-    /// The rule that refused it.
-    pub rule: String,
 }
 
 mod bits {

@@ -2,13 +2,14 @@
 
 use super::creation::refusal;
 use super::keeper::{self, Keeper, Word};
-use super::protocol::{DENIED_MAX, Denied, Ended, Reason, Report, Standing};
+use super::protocol::{DENIED_MAX, Ended, Reason, Report, Standing};
 use super::timers::{MS, now_ns};
+use crate::board::Board;
 use crate::denials::{Answered, Denials};
 use crate::finish::full;
 use jail::cgroup::{Cgroup, MemoryWatch, Motion};
 use jail::{Building, Launched};
-use model::{Lease, LimitHit, SandboxId};
+use model::{Denial, Lease, LimitHit, SandboxId};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
@@ -40,11 +41,13 @@ pub(super) struct Sandbox {
     pub standing: Option<Standing>,
     pub life: Life,
     /// Refused calls, each kind once.
-    pub denied: Vec<Denied>,
+    pub denied: Vec<Denial>,
     /// How many of those a server was told of.
     pub denied_told: usize,
     /// What is held for its commands.
     pub held: BTreeMap<u32, Held>,
+    /// Whether it is looked after soon, as commands run in it.
+    pub looked_after: bool,
     /// The first number that no command had.
     pub next_command: u32,
     /// Whether the keeper records its end.
@@ -85,6 +88,8 @@ pub(super) struct Alive {
     pub memory: Option<MemoryWatch>,
     pub disk: Option<OwnedFd>,
     pub terminals: Option<OwnedFd>,
+    /// What those inside are told, on the disk.
+    pub board: Board,
     pub denials: Denials,
     pub window: Window,
     /// What the walls have to be.
@@ -178,10 +183,13 @@ impl Sandbox {
                 break;
             }
             window.answered += 1;
-            if let Answered::New { asked, rule } = alive.denials.next()
+            if let Answered::New(denial) = alive.denials.next()
                 && self.denied.len() < DENIED_MAX
             {
-                self.denied.push(Denied { asked, rule });
+                if let Some(disk) = &alive.disk {
+                    alive.board.post(disk, denial.clone());
+                }
+                self.denied.push(denial);
             }
         }
         Listen::On
@@ -263,7 +271,7 @@ impl Alive {
         // A notice that cannot be had leaves the limit standing; v1 then ends one process rather than all.
         let memory = cgroup.as_ref().and_then(|cgroup| cgroup.watch_memory().ok());
         let memory = memory.map(|memory| memory.map_descriptor(jail::aside));
-        let Facts { required, profile, landlock } = facts;
+        let Facts { required, profile, landlock, board } = facts;
         Alive {
             first,
             building: Some(building),
@@ -275,6 +283,7 @@ impl Alive {
             memory,
             disk: None,
             terminals: None,
+            board,
             denials: Denials::new(None, &[][..]),
             window: Window::default(),
             required,
@@ -282,6 +291,21 @@ impl Alive {
             pid,
             profile,
             landlock,
+        }
+    }
+
+    /// Tells those inside of a denial, once there is where.
+    pub(super) fn tell(&mut self, denial: Denial) {
+        if let Some(disk) = &self.disk {
+            self.board.post(disk, denial);
+        }
+    }
+
+    /// Tells those inside of limits that were hit and ended nothing.
+    pub(super) fn look(&mut self) {
+        if let Some(disk) = &self.disk {
+            let hits = self.cgroup.as_ref().map(Cgroup::hits).unwrap_or_default();
+            self.board.look(disk, hits);
         }
     }
 
@@ -316,6 +340,7 @@ impl Alive {
 
 /// What is known of a sandbox before it is built.
 pub(super) struct Facts {
+    pub board: Board,
     pub required: model::Walls,
     pub profile: &'static str,
     pub landlock: u32,

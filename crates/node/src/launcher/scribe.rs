@@ -1,11 +1,11 @@
 //! Ends that no server records. They are written by a process of their own, because the ledger may have to be waited for,
 //! and nobody here waits.
 
-use super::protocol::{Denied, Ended, Reason};
+use super::protocol::{Ended, Reason};
 use crate::clock::SystemClock;
 use jail::sys::{self, Forked};
 use ledger::Ledger;
-use model::{Decision, EndReason, Event, SandboxId, quote};
+use model::{Denial, EndReason, Event, SandboxId, quote};
 use rustix::fd::OwnedFd;
 use std::collections::HashSet;
 use std::io;
@@ -17,13 +17,13 @@ pub(super) struct Entry {
     pub id: SandboxId,
     pub ended: Ended,
     /// Refused calls that no server was told of.
-    pub denied: Vec<Denied>,
+    pub denied: Vec<Denial>,
     /// A server may have recorded it before it was gone: then from this number on.
     pub from: u64,
 }
 
 impl Entry {
-    pub(super) fn new(id: SandboxId, ended: Ended, denied: &[Denied], from: u64) -> Entry {
+    pub(super) fn new(id: SandboxId, ended: Ended, denied: &[Denial], from: u64) -> Entry {
         Entry { id, ended, denied: denied.to_vec(), from }
     }
 }
@@ -64,12 +64,11 @@ pub(super) fn write(state: &Path, batch: &Batch) -> Result<(), ledger::Error> {
         wrote = true;
     }
     for Entry { id, ended, denied, .. } in batch.ends.iter().filter(|entry| !recorded.contains(&entry.id)) {
-        for Denied { asked, rule } in denied {
-            let decision = Decision { verdict: "deny", rule: rule.clone() };
-            ledger.observe(Event::Denial { sandbox: Some(*id), asked: asked.clone(), decision })?;
+        for denial in denied {
+            ledger.observe(Event::denied(Some(*id), None, denial.clone()))?;
         }
         for limit in &ended.hits {
-            ledger.observe(Event::Limit { sandbox: *id, limit: *limit })?;
+            ledger.observe(Event::limit(*id, *limit))?;
         }
         let reason = end_reason(&ended.reason);
         ledger.observe(Event::End { sandbox: *id, reason, usage: ended.usage, denials: ended.denials })?;

@@ -19,6 +19,8 @@ pub(super) enum Due {
     Lease(u32),
     /// Refused calls of it may be answered again.
     Resume(u32),
+    /// It is looked whether a sandbox hit limits that end nothing.
+    Look(u32),
     /// What could not be sent to the keeper, or a client, is tried again.
     Retry,
     /// There may be descriptors again for who connects.

@@ -3,9 +3,12 @@
 use super::call::{Caller, Named};
 use super::failure::{Failure, Kind, fail};
 use super::place::Name;
+use super::routes::Route;
 use crate::{App, Origin};
 use hyper::HeaderMap;
+use model::{Code, Denial, Event, Reach, Role};
 use node::host::Sandbox;
+use node::keys::Holder;
 
 /// The header with an API key.
 pub(crate) const API_KEY: &str = "x-api-key";
@@ -18,17 +21,34 @@ pub(crate) fn caller(app: &App, origin: Origin, headers: &HeaderMap) -> Result<C
         (None, Origin::Operator) => Ok(Caller::Operator),
         (None, Origin::Network) => fail(Kind::Unauthenticated, "no API key: give one as X-API-KEY"),
         (Some(key), _) => match key.to_str().ok().and_then(|key| (app.keys)(key)) {
-            Some(id) => Ok(Caller::Key(id)),
+            Some(holder) => Ok(Caller::Key(holder)),
             None => fail(Kind::Unauthenticated, "invalid API key"),
         },
     }
 }
 
-/// A sandbox that the caller may see.
-pub(crate) fn owned(app: &App, caller: Caller, name: Name) -> Result<Named, Failure> {
+/// How far the right that a route takes goes for the caller. What its roles do not carry is refused, and on record.
+pub(crate) fn reach(app: &App, caller: Caller, route: &Route) -> Result<Option<Reach>, Failure> {
+    let Caller::Key(Holder { id, roles, .. }) = caller else { return Ok(None) };
+    if let Some(reach) = roles.reach(route.right) {
+        return Ok(Some(reach));
+    }
+    let asked = format!("{} {} with the key {id} ({roles})", route.method.name(), route.path);
+    let holders = Role::ALL.into_iter().filter(|role| role.reach(route.right).is_some());
+    let holders: Vec<&str> = holders.map(Role::as_str).collect();
+    let how = format!("ask with a key that is {}: `casemate key create --role`", holders.join(" or "));
+    let denial = Denial::new(Code::Role, format!("role.{}", route.right.as_str()), asked, how);
+    let denial = denial.nearest(format!("what a key may do that is {roles}"));
+    app.node.observe(Event::denied(None, Some(id), denial.clone()));
+    Err(Failure::denied(denial))
+}
+
+/// A sandbox that the caller may reach.
+pub(crate) fn reached(app: &App, caller: Caller, reach: Option<Reach>, name: Name) -> Result<Named, Failure> {
     let sandbox = name.id().and_then(|id| app.node.sandbox(id)).filter(|sandbox| match caller {
         Caller::Operator => true,
-        Caller::Key(key) => sandbox.owner() == key,
+        Caller::Key(_) if reach == Some(Reach::All) => true,
+        Caller::Key(key) => reach == Some(Reach::Own) && sandbox.owner() == key.id,
         Caller::Stranger => false,
     });
     match sandbox {

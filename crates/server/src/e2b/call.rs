@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use model::KeyId;
 use node::host::Sandbox;
+use node::keys::Holder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ pub(crate) enum Caller {
     /// Somebody from the network who showed nothing, or a token.
     Stranger,
     /// Whoever has this key.
-    Key(KeyId),
+    Key(Holder),
     /// Whoever may open the local socket: the user who runs the server.
     Operator,
 }

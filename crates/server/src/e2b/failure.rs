@@ -1,16 +1,20 @@
 //! Why a request was not done, in the three shapes in which E2B's clients read it.
 
+use super::details::details;
 use crate::body::{Body, Unread};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
-use model::quote;
+use model::{Denial, quote};
 use node::host::Error;
 use serde_json::json;
+use std::borrow::Cow;
 use std::io::ErrorKind;
 
 /// What the Python SDK reads to decide whether it tries again.
 pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("should-retry");
 const TEXT_BYTES_MAX: usize = 2000;
+/// Where a Connect error says more than its code and message.
+const DETAILS: &str = "details";
 
 /// What kind of failure it is: one row of [`Kind::names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,19 @@ pub(crate) enum Failure {
     Gone,
     /// Everything else.
     Said { kind: Kind, message: String },
+    /// A rule refuses it.
+    Denied(Box<Refused>),
+}
+
+/// A denial on its way to whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub kind: Kind,
+    pub denial: Denial,
+    /// In which words, where E2B has its own.
+    pub message: Option<String>,
+    /// When it makes sense to ask again.
+    pub retry_after_s: Option<u64>,
 }
 
 pub(crate) fn fail<T>(kind: Kind, message: impl Into<String>) -> Result<T, Failure> {
@@ -86,40 +103,80 @@ impl Failure {
         Failure::Said { kind, message }
     }
 
+    /// What a rule refuses.
+    pub(crate) fn denied(denial: Denial) -> Failure {
+        Failure::Denied(Refused { kind: Kind::Denied, denial, message: None, retry_after_s: None }.into())
+    }
+
+    /// What a rule refuses, in words that clients know.
+    pub(crate) fn worded(kind: Kind, denial: Denial, message: String) -> Failure {
+        Failure::Denied(Refused { kind, denial, message: Some(message), retry_after_s: None }.into())
+    }
+
     /// What names a feature that E2B has and this server has not.
     pub(crate) fn unimplemented(what: &str) -> Failure {
         Failure::said(Kind::Unimplemented, format!("{what} is not implemented by this server"))
     }
 
-    fn parts(&self) -> (Kind, &str) {
+    fn parts(&self) -> (Kind, Cow<'_, str>) {
         match self {
-            Failure::Gone => (Kind::NotFound, "The sandbox was not found"),
-            Failure::Said { kind, message } => (*kind, message),
+            Failure::Gone => (Kind::NotFound, "The sandbox was not found".into()),
+            Failure::Said { kind, message } => (*kind, message.into()),
+            Failure::Denied(refused) => {
+                let Refused { kind, denial, message, .. } = &**refused;
+                let message = message.as_deref().map(Cow::Borrowed);
+                (*kind, message.unwrap_or_else(|| format!("{denial} ({})", denial.how_to_ask).into()))
+            }
         }
+    }
+
+    fn refused(&self) -> Option<&Refused> {
+        match self {
+            Failure::Denied(refused) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// An answer of this status; a denial is a field of its own there, which E2B's clients pass over.
+    fn answer(&self, status: u16, mut value: serde_json::Value, field: &str) -> Response<Body> {
+        let Some(refused) = self.refused() else { return answer(status, &value) };
+        value[field] = match field {
+            DETAILS => details(&refused.denial),
+            _ => json!(refused.denial),
+        };
+        let mut response = answer(status, &value);
+        if let Some(retry_after_s) = refused.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
+        }
+        response
     }
 
     /// As the control plane and the file endpoints say it.
     pub(crate) fn plain(&self) -> Response<Body> {
         let (kind, message) = self.parts();
         let (status, _, _) = kind.names();
-        answer(status, &json!({"code": status, "message": message}))
+        self.answer(status, json!({"code": status, "message": message}), "denial")
     }
 
     /// As a unary call says it.
     pub(crate) fn unary(&self) -> Response<Body> {
         let (kind, message) = self.parts();
         let (_, code, status) = kind.names();
-        answer(status, &json!({"code": code, "message": message}))
+        self.answer(status, json!({"code": code, "message": message}), DETAILS)
     }
 
     /// As the last frame of a stream says it.
     pub(crate) fn last_frame(&self) -> serde_json::Value {
         let (code, message) = match self {
             // A stream had begun, so the sandbox was there. Clients that read "not found" would not ask how it is now.
-            Failure::Gone => ("unavailable", "the sandbox ended before the stream did"),
-            Failure::Said { kind, message } => (kind.names().1, message.as_str()),
+            Failure::Gone => ("unavailable", "the sandbox ended before the stream did".into()),
+            failure => (failure.parts().0.names().1, failure.parts().1),
         };
-        json!({"error": {"code": code, "message": message}})
+        let mut error = json!({"code": code, "message": message});
+        if let Some(refused) = self.refused() {
+            error[DETAILS] = details(&refused.denial);
+        }
+        json!({"error": error})
     }
 }
 
@@ -162,10 +219,18 @@ impl From<Error> for Failure {
         let kind = match &error {
             Error::Gone => return Failure::Gone,
             Error::File { path, source } => return file(path, source),
+            Error::Quota(over) => {
+                let retry_after_s =
+                    over.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1) as u64);
+                let denial = over.denial.clone();
+                return Failure::Denied(
+                    Refused { kind: Kind::Exhausted, denial, message: None, retry_after_s }.into(),
+                );
+            }
             Error::NoCommand(_) => Kind::NotFound,
             Error::Full { .. } => Kind::Exhausted,
             Error::Refused { .. } => Kind::Internal,
-            Error::Denied(_) => Kind::Denied,
+            Error::Denied(denial) => return Failure::denied(denial.clone()),
             Error::Ledger(_) | Error::Unresponsive(_) | Error::Launcher(_) => Kind::Unavailable,
             Error::NotStarted { .. } | Error::NoDirectory { .. } => Kind::Invalid,
             Error::InputClosed | Error::WrongInput(_) => Kind::Internal,
@@ -177,7 +242,6 @@ impl From<Error> for Failure {
             Error::Refused { what, mend: Some(mend) } => {
                 format!("the sandbox could not be built: {what} ({mend})")
             }
-            Error::Denied(denied) => format!("{denied} ({})", denied.mend),
             _ => error.to_string(),
         };
         if matches!(kind, Kind::Internal | Kind::Unavailable) {

@@ -6,6 +6,7 @@ use super::call::{Call, Outcome};
 use super::files::Operation;
 use hyper::Method;
 use matchit::Router;
+use model::Right;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::LazyLock;
@@ -18,6 +19,8 @@ pub(crate) struct Route {
     pub path: &'static str,
     pub plane: Plane,
     pub auth: Auth,
+    /// What the roles of its key must carry.
+    pub right: Right,
     pub speaks: Speaks,
     pub action: Action,
 }
@@ -164,6 +167,8 @@ pub struct RouteInfo {
     pub in_sandbox: bool,
     /// What it asks for: `open`, `key`, `token`, `token or signature`.
     pub auth: &'static str,
+    /// The right that it takes: `create`, `use`, `see`, `end`.
+    pub right: &'static str,
     /// How it says failures: `plain`, `unary`, `stream`.
     pub speaks: &'static str,
     /// Whether this server does what it is for.
@@ -182,6 +187,7 @@ pub fn routes() -> impl Iterator<Item = RouteInfo> {
             Auth::Token => "token",
             Auth::TokenOrSignature => "token or signature",
         },
+        right: route.right.as_str(),
         speaks: match route.speaks {
             Speaks::Plain => "plain",
             Speaks::Unary => "unary",

@@ -1,14 +1,15 @@
 //! A server to test, and a client that says exactly what it is told to.
 
-use model::KeyId;
+use model::{Quota, Role, Roles};
 use node::State;
-use node::host::Settings;
-use node::keys::Keys;
+use node::host::{DEFAULT_TEMPLATE, Settings, Template};
+use node::keys::{Holder, Keys};
 use node::launcher::protocol::{Order, Report};
 use node::launcher::{Client as Launcher, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use server::{Worker, open_network};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
@@ -26,6 +27,9 @@ pub(crate) struct Server {
     pub address: SocketAddr,
     pub key: String,
     pub other_key: String,
+    /// One key for each role, in the order of `Role::ALL`.
+    pub role_keys: Vec<String>,
+    keys: Option<Arc<Keys>>,
     running: Mutex<Option<Running>>,
 }
 
@@ -54,7 +58,14 @@ impl Server {
     /// For a listing of the tests, which runs none.
     pub(crate) fn none() -> Server {
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
-        Server { address, key: String::new(), other_key: String::new(), running: Mutex::new(None) }
+        Server {
+            address,
+            key: String::new(),
+            other_key: String::new(),
+            role_keys: Vec::new(),
+            keys: None,
+            running: Mutex::new(None),
+        }
     }
 
     pub(crate) fn start() -> Server {
@@ -65,7 +76,11 @@ impl Server {
         let state = State::open(directory.path()).unwrap();
         let launcher = ensure(&state).unwrap();
         let keys = Arc::new(Keys::open(&state).unwrap());
-        let [key, other_key] = ["one", "other"].map(|name| keys.create(name).unwrap().1.reveal().to_owned());
+        let [key, other_key] = ["one", "other"]
+            .map(|name| keys.create(name, Roles::CREATOR, Quota::NONE).unwrap().1.reveal().to_owned());
+        let of_role = |role: Role| keys.create(role.as_str(), Roles::new([role]).unwrap(), Quota::NONE);
+        let role_keys = Role::ALL.map(|role| of_role(role).unwrap().1.reveal().to_owned()).to_vec();
+        let kept = Some(keys.clone());
         let network = open_network(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = network.local_addr().unwrap();
         let (ending, end) = std::io::pipe().unwrap();
@@ -74,10 +89,16 @@ impl Server {
             origin: "shipped:default".to_owned(),
             directory: "/".into(),
         };
-        let policy = state.load_policy(&source).unwrap();
-        let check = move |secret: &str| -> Option<KeyId> { keys.check(secret) };
+        let policy = Arc::new(state.load_policy(&source).unwrap());
+        let template = Template { policy, origin: source.origin, base: "/".into() };
+        let tiny = "version = 1\nname = \"tiny\"\n[compute]\nmemory = \"200MiB\"\ndisk = \"64MiB\"\nwall = \"60s\"\n";
+        let policy = Arc::new(policy::Policy::parse(tiny.as_bytes(), "tiny").unwrap());
+        let tiny = Template { policy, origin: "tiny".to_owned(), base: "/".into() };
+        let templates = [(DEFAULT_TEMPLATE.to_owned(), template.into()), ("tiny".to_owned(), tiny.into())];
+        let templates = BTreeMap::from(templates);
+        let check = move |secret: &str| -> Option<Holder> { keys.check(secret) };
         let worker = Worker {
-            settings: Settings { state, policy, origin: source.origin, base: "/".into(), sandboxes_max: 64 },
+            settings: Settings { state, templates, sandboxes_max: 64 },
             launcher,
             keys: Arc::new(check),
             domain: None,
@@ -92,7 +113,7 @@ impl Server {
         });
         ready.recv_timeout(PATIENCE).unwrap();
         let running = Mutex::new(Some(Running { state: directory, end, served }));
-        Server { address, key, other_key, running }
+        Server { address, key, other_key, role_keys, keys: kept, running }
     }
 
     /// Ends the server and its sandboxes.
@@ -105,6 +126,18 @@ impl Server {
         while !matches!(launcher.receive_within(PATIENCE).unwrap(), Some((Report::Stopped { .. }, _)) | None)
         {
         }
+    }
+
+    /// A new creator's key, which may have so much.
+    pub(crate) fn key_with(&self, quota: Quota) -> String {
+        self.keys.as_ref().unwrap().create("bounded", Roles::CREATOR, quota).unwrap().1.reveal().to_owned()
+    }
+
+    /// The record, as it is on disk now.
+    pub(crate) fn records(&self) -> Vec<Value> {
+        let running = self.running.lock().unwrap();
+        let entries = ledger::read(running.as_ref().unwrap().state.path()).unwrap();
+        entries.map(|entry| serde_json::from_str(&entry.unwrap().line).unwrap()).collect()
     }
 
     /// The name of the operator's socket.

@@ -8,6 +8,7 @@
 mod abuse;
 mod client;
 mod matrix;
+mod roles;
 mod shapes;
 mod slow;
 mod work;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
         }));
     };
     matrix::add(&mut add);
+    roles::add(&mut add);
     shapes::add(&mut add);
     abuse::add(&mut add);
     slow::add(&mut add);

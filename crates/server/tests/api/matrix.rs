@@ -19,7 +19,10 @@ const ROWS: &str = include_str!("matrix.txt");
 fn row(route: &RouteInfo) -> String {
     let side = if route.in_sandbox { "sandbox" } else { "control" };
     let state = if route.implemented { "works" } else { "refused" };
-    format!("{side} {} {}: {}, {}, {state}", route.method, route.path, route.auth, route.speaks)
+    format!(
+        "{side} {} {}: {}, {}, {}, {state}",
+        route.method, route.path, route.auth, route.right, route.speaks
+    )
 }
 
 fn every_route_has_a_row(_: &Server) {
@@ -27,12 +30,12 @@ fn every_route_has_a_row(_: &Server) {
     assert_eq!(rows.join("\n"), ROWS.trim_end());
 }
 
-fn path(route: &RouteInfo, id: &str) -> String {
+pub(crate) fn path(route: &RouteInfo, id: &str) -> String {
     route.path.replace("{id}", id).replace("{*path}", "dir").replace(['{', '}'], "")
 }
 
 /// A body that the route would read.
-fn body(route: &RouteInfo) -> &'static [u8] {
+pub(crate) fn body(route: &RouteInfo) -> &'static [u8] {
     match (route.speaks, route.path) {
         ("stream", _) => b"\0\0\0\0\x02{}",
         (_, "/files") => b"x",

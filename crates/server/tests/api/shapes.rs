@@ -10,6 +10,56 @@ pub(crate) fn add(add: &mut impl FnMut(&'static str, fn(&Server))) {
     add("a_request_is_addressed_by_headers_or_host_or_not_at_all", addressed);
     add("browsers_may_ask", browsers_may_ask);
     add("a_template_is_base_or_not_there", templates);
+    add("a_denial_has_five_fields_in_every_shape", denials);
+}
+
+/// Root, which the policy does not grant, by way of each of the three shapes.
+fn denials(server: &Server) {
+    let made = server.create();
+    let wanted = |asked: &str, how: &str| {
+        serde_json::json!({
+            "code": "root", "rule": "root", "asked": asked, "nearest_allowed": "the same as the ordinary user",
+            "how_to_ask": format!("{how} it as the ordinary user, or write `root = true` in the policy"),
+        })
+    };
+    let root = ("authorization", "Basic cm9vdDo=");
+    let answer = server.ask("GET", "/files?path=/etc/passwd&username=root", &made.headers(), b"");
+    assert_eq!((answer.status, &answer.json()["code"]), (403, &403.into()), "{answer:?}");
+    assert_eq!(answer.json()["denial"], wanted("read `/etc/passwd` as root", "do"));
+
+    let unary = made.with(&[("content-type", "application/json"), root]);
+    let answer = server.ask("POST", "/filesystem.Filesystem/MakeDir", &unary, br#"{"path":"/tmp/a"}"#);
+    let detail = &answer.json()["details"][0];
+    assert_eq!((answer.status, &answer.json()["code"]), (403, &"permission_denied".into()), "{answer:?}");
+    assert_eq!(detail["type"], "google.rpc.ErrorInfo");
+    assert_eq!(detail["debug"], wanted("make-dir `/tmp/a` as root", "do"));
+
+    let stream = made.with(&[("content-type", "application/connect+json"), root]);
+    let message = server::e2b::frame::message(br#"{"process":{"cmd":"/bin/true"}}"#);
+    let (_, last) = events(&server.ask("POST", "/process.Process/Start", &stream, &message));
+    let error = &last["error"];
+    assert_eq!(error["code"], "permission_denied", "{last}");
+    assert_eq!(error["details"][0]["debug"], wanted("run `/bin/true` as root", "run"));
+
+    // Who is inside is told as well: all three are there within a second, and the latest is the first.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    let told = loop {
+        let answer = server.ask("GET", "/files?path=/.casemate/denials", &made.headers(), b"");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let told = String::from_utf8(answer.body).unwrap();
+        if told.contains("run `/bin/true` as root") || std::time::Instant::now() > end {
+            break told;
+        }
+    };
+    let place = |what: &str| told.find(&format!("  root: {what} as root\n    rule: root\n")).expect(&told);
+    assert!(place("run `/bin/true`") < place("make-dir `/tmp/a`"), "{told}");
+    assert!(place("make-dir `/tmp/a`") < place("read `/etc/passwd`"), "{told}");
+    let message = server::e2b::frame::message(br#"{"process":{"cmd":"casemate-why"}}"#);
+    let headers = made.with(&[("content-type", "application/connect+json")]);
+    let (said, last) = events(&server.ask("POST", "/process.Process/Start", &headers, &message));
+    assert!(last["error"].is_null() && format!("{said:?}").contains("exit status 0"), "{said:?} {last}");
+    assert_eq!(server.ask("POST", "/files?path=/.casemate/denials", &headers, b"x").status / 100, 4);
+    server.kill(&made);
 }
 
 fn what_is_not_implemented_is_refused_by_name(server: &Server) {
@@ -155,6 +205,26 @@ fn templates(server: &Server) {
         server.control("POST", "/v2/sandboxes", &serde_json::json!({"templateID": name}).to_string())
     };
     assert_eq!(create("code-interpreter-v1").status, 404);
+    for name in ["tiny", "tiny:default"] {
+        let made = create(name);
+        assert_eq!((made.status, &made.json()["templateID"]), (201, &"tiny".into()), "{made:?}");
+        let path = format!("/sandboxes/{}", made.json()["sandboxID"].as_str().unwrap());
+        // A tenth of the default's memory, and a minute's life: more is beyond it, by that rule.
+        assert_eq!(server.control("GET", &path, "").json()["memoryMB"], 200);
+        let answer = server.control("POST", &format!("{path}/timeout"), r#"{"timeout":61}"#);
+        let denial = answer.json()["denial"].clone();
+        assert_eq!(
+            (answer.status, &denial["code"], &denial["rule"]),
+            (400, &"ceiling".into(), &"compute.wall".into())
+        );
+        assert_eq!(server.control("DELETE", &path, "").status, 204);
+    }
+    let answer = server.control("POST", "/v2/sandboxes", r#"{"templateID":"tiny","timeout":61}"#);
+    let denial = answer.json()["denial"].clone();
+    assert_eq!(
+        (answer.status, &denial["code"], &denial["nearest_allowed"]),
+        (400, &"ceiling".into(), &"60 s".into())
+    );
     assert_eq!(create("base:v1").status, 404);
     assert_eq!(create("").status, 400);
     assert_eq!(create("a b\u{1b}[2J").status, 400);

@@ -8,3 +8,4 @@ mod memory;
 mod output;
 mod processes;
 mod time;
+mod why;

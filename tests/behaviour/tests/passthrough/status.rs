@@ -72,8 +72,18 @@ fn the_report_is_one_line_of_json_behind_what_the_command_said(place: &Place) ->
     assert_eq!(lines[0], "to error");
     let report = ended.report()?;
     let keys: Vec<&str> = report.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-    let mut wanted =
-        ["sandbox", "exit", "reason", "walls", "landlock", "limits_hit", "usage", "denials", "left_behind"];
+    let mut wanted = [
+        "sandbox",
+        "exit",
+        "reason",
+        "walls",
+        "landlock",
+        "limits_hit",
+        "usage",
+        "denials",
+        "denied",
+        "left_behind",
+    ];
     wanted.sort_unstable();
     let mut keys = keys;
     keys.sort_unstable();

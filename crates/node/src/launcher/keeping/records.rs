@@ -2,10 +2,9 @@
 
 use super::{Keeping, Scribe};
 use crate::launcher::keeper::{Answer, RECORDED_AT_ONCE_MAX};
-use crate::launcher::protocol::Denied;
 use crate::launcher::scribe::{self, Batch, Entry};
 use crate::launcher::timers::now_ns;
-use model::SandboxId;
+use model::{Denial, SandboxId};
 use rustix::fd::AsFd;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -27,7 +26,7 @@ pub(super) enum End {
 /// What the log may lack of a sandbox: its end, and refused calls that no server was told of.
 #[derive(Debug, Clone)]
 pub(super) struct Missing {
-    pub denied: Vec<Denied>,
+    pub denied: Vec<Denial>,
     /// If a server recorded the end, its record has this number or a higher one.
     pub from: u64,
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
-use model::SandboxId;
+use model::{Reach, Right, SandboxId};
 use node::host::Info;
 use std::cmp::Reverse;
 use std::time::SystemTime;
@@ -49,7 +49,11 @@ fn visible(app: &App, caller: Caller) -> Vec<Info> {
     let all = app.node.sandboxes().into_iter().map(|sandbox| sandbox.info());
     all.filter(|info| match caller {
         Caller::Operator => true,
-        Caller::Key(key) => info.owner == key,
+        Caller::Key(key) => match key.roles.reach(Right::See) {
+            Some(Reach::All) => true,
+            Some(Reach::Own) => info.owner == key.id,
+            None => false,
+        },
         Caller::Stranger => false,
     })
     .collect()

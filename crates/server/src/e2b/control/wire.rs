@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 pub(crate) const ENVD_VERSION: &str = "0.6.13";
 /// Once the name of a node; clients take any text.
 const CLIENT: &str = "casemate";
-const TEMPLATE: &str = "base";
 
 /// A sandbox that is asked for. Fields that this server does not implement are here to be refused by name.
 #[derive(Debug, Deserialize)]
@@ -127,19 +126,13 @@ fn within(field: &str, map: &BTreeMap<String, String>, most: usize) -> Result<()
     Ok(())
 }
 
-/// The one template: the operator's policy.
+/// The name of a template. One that is called `NAME:default` is `NAME`; there are no other tags.
 fn template(reference: &str) -> Result<String, Failure> {
     let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-_./:".contains(&b);
     if reference.is_empty() || reference.len() > 256 || !reference.bytes().all(harmless) {
         return fail(Kind::Invalid, format!("Invalid template reference: {}", model::quote(reference)));
     }
-    match reference {
-        TEMPLATE | "base:default" => Ok(TEMPLATE.to_owned()),
-        _ => fail(
-            Kind::NotFound,
-            format!("template '{reference}' not found: this server has the template `{TEMPLATE}`"),
-        ),
-    }
+    Ok(reference.strip_suffix(":default").unwrap_or(reference).to_owned())
 }
 
 /// The body of both versions of connect.
@@ -248,13 +241,21 @@ impl<'a> Listed<'a> {
     }
 }
 
+/// Whether what opens a sandbox is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opens {
+    Shown,
+    Kept,
+}
+
 /// A sandbox as it is shown alone.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Detail<'a> {
     #[serde(flatten)]
     listed: Listed<'a>,
-    envd_access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envd_access_token: Option<&'a str>,
     domain: Option<&'a str>,
     lifecycle: Lifecycle,
 }
@@ -267,9 +268,10 @@ struct Lifecycle {
 }
 
 impl<'a> Detail<'a> {
-    pub(crate) fn of(info: &'a Info, domain: Option<&'a str>) -> Self {
+    pub(crate) fn of(info: &'a Info, opens: Opens, domain: Option<&'a str>) -> Self {
+        let token = (opens == Opens::Shown).then_some(info.token.as_str());
         let lifecycle = Lifecycle { auto_resume: false, on_timeout: "kill" };
-        Detail { listed: Listed::of(info), envd_access_token: &info.token, domain, lifecycle }
+        Detail { listed: Listed::of(info), envd_access_token: token, domain, lifecycle }
     }
 }
 

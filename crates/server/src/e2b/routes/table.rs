@@ -1,9 +1,10 @@
-//! Every route that E2B's clients know.
+//! Every route that E2B's clients know, and the right that each takes. Inside a sandbox its token stands for the right.
 
 use super::Action::Refuses;
 use super::Verb::{Delete, Get, Patch, Post, Put};
 use super::{Action, Auth, Plane, Route, Speaks, Verb};
 use crate::e2b::{control, files, filesystem, process};
+use model::Right::{self, Create, End, See, Use};
 
 macro_rules! does {
     ($function:path) => {
@@ -11,91 +12,91 @@ macro_rules! does {
     };
 }
 
-const fn control(method: Verb, path: &'static str, action: Action) -> Route {
-    Route { method, path, plane: Plane::Control, auth: Auth::Key, speaks: Speaks::Plain, action }
+const fn control(method: Verb, right: Right, path: &'static str, action: Action) -> Route {
+    Route { method, path, plane: Plane::Control, auth: Auth::Key, right, speaks: Speaks::Plain, action }
 }
 
 const fn unary(path: &'static str, action: Action) -> Route {
     let (method, plane, auth) = (Post, Plane::Sandbox, Auth::Token);
-    Route { method, path, plane, auth, speaks: Speaks::Unary, action }
+    Route { method, path, plane, auth, right: Use, speaks: Speaks::Unary, action }
 }
 
 const fn stream(path: &'static str, action: Action) -> Route {
     let (method, plane, auth) = (Post, Plane::Sandbox, Auth::Token);
-    Route { method, path, plane, auth, speaks: Speaks::Stream, action }
+    Route { method, path, plane, auth, right: Use, speaks: Speaks::Stream, action }
 }
 
 const fn inside(method: Verb, path: &'static str, auth: Auth, action: Action) -> Route {
-    Route { method, path, plane: Plane::Sandbox, auth, speaks: Speaks::Plain, action }
+    Route { method, path, plane: Plane::Sandbox, auth, right: Use, speaks: Speaks::Plain, action }
 }
 
 /// The table.
 #[rustfmt::skip]
 pub(crate) static ROUTES: &[Route] = &[
-    Route { auth: Auth::Open, ..control(Get, "/health", does!(control::health)) },
-    control(Post,   "/sandboxes",                   does!(control::create_v1)),
-    control(Post,   "/v2/sandboxes",                does!(control::create_v2)),
-    control(Get,    "/sandboxes",                   does!(control::list_v1)),
-    control(Get,    "/v2/sandboxes",                does!(control::list_v2)),
-    control(Get,    "/sandboxes/{id}",              does!(control::detail)),
-    control(Delete, "/sandboxes/{id}",              does!(control::kill)),
-    control(Post,   "/sandboxes/{id}/connect",      does!(control::connect_v1)),
-    control(Post,   "/v2/sandboxes/{id}/connect",   does!(control::connect_v2)),
-    control(Post,   "/sandboxes/{id}/resume",       does!(control::resume)),
-    control(Post,   "/sandboxes/{id}/timeout",      does!(control::timeout)),
-    control(Post,   "/sandboxes/{id}/refreshes",    does!(control::refreshes)),
-    control(Post,   "/sandboxes/{id}/pause",        Refuses("pausing a sandbox")),
-    control(Post,   "/sandboxes/{id}/fork",         Refuses("forking a sandbox")),
-    control(Put,    "/sandboxes/{id}/network",      Refuses("changing the network of a sandbox")),
-    control(Post,   "/sandboxes/{id}/snapshots",    Refuses("snapshots of a sandbox")),
-    control(Get,    "/sandboxes/{id}/metrics",      Refuses("metrics of a sandbox")),
-    control(Get,    "/sandboxes/{id}/logs",         Refuses("logs of a sandbox")),
-    control(Get,    "/v2/sandboxes/{id}/logs",      Refuses("logs of a sandbox")),
-    control(Get,    "/sandboxes/metrics",           Refuses("metrics of sandboxes")),
-    control(Get,    "/snapshots",                   Refuses("snapshots")),
-    control(Post,   "/v3/templates",                Refuses("building templates")),
-    control(Post,   "/v2/templates",                Refuses("building templates")),
-    control(Get,    "/v2/templates",                Refuses("templates")),
-    control(Patch,  "/v2/templates/{id}",           Refuses("templates")),
-    control(Post,   "/v2/templates/{id}/builds/{build}", Refuses("building templates")),
-    control(Get,    "/default-templates",           Refuses("templates")),
-    control(Get,    "/templates",                   Refuses("templates")),
-    control(Post,   "/templates",                   Refuses("building templates")),
-    control(Get,    "/templates/{id}",              Refuses("templates")),
-    control(Post,   "/templates/{id}",              Refuses("building templates")),
-    control(Patch,  "/templates/{id}",              Refuses("templates")),
-    control(Delete, "/templates/{id}",              Refuses("templates and snapshots")),
-    control(Post,   "/templates/{id}/builds/{build}", Refuses("building templates")),
-    control(Get,    "/templates/{id}/builds/{build}/status", Refuses("building templates")),
-    control(Get,    "/templates/{id}/builds/{build}/logs", Refuses("building templates")),
-    control(Get,    "/templates/{id}/files/{hash}", Refuses("building templates")),
-    control(Get,    "/templates/{id}/tags",         Refuses("template tags")),
-    control(Get,    "/templates/{id}/tags/count",   Refuses("template tags")),
-    control(Get,    "/templates/{id}/tags/exists",  Refuses("template tags")),
-    control(Get,    "/templates/{id}/tags/groups",  Refuses("template tags")),
-    control(Get,    "/templates/{id}/tags/{tag}/assignments", Refuses("template tags")),
-    control(Get,    "/templates/aliases/{alias}",   Refuses("template aliases")),
-    control(Post,   "/templates/tags",              Refuses("template tags")),
-    control(Delete, "/templates/tags",              Refuses("template tags")),
-    control(Get,    "/volumes",                     Refuses("volumes")),
-    control(Post,   "/volumes",                     Refuses("volumes")),
-    control(Get,    "/volumes/{id}",                Refuses("volumes")),
-    control(Delete, "/volumes/{id}",                Refuses("volumes")),
-    control(Get,    "/volumecontent/{id}/{*path}",  Refuses("volumes")),
-    control(Post,   "/volumecontent/{id}/{*path}",  Refuses("volumes")),
-    control(Put,    "/volumecontent/{id}/{*path}",  Refuses("volumes")),
-    control(Patch,  "/volumecontent/{id}/{*path}",  Refuses("volumes")),
-    control(Delete, "/volumecontent/{id}/{*path}",  Refuses("volumes")),
-    control(Get,    "/secrets",                     Refuses("secrets")),
-    control(Post,   "/secrets",                     Refuses("secrets")),
-    control(Get,    "/secrets/{id}",                Refuses("secrets")),
-    control(Post,   "/secrets/{id}",                Refuses("secrets")),
-    control(Delete, "/secrets/{id}",                Refuses("secrets")),
-    control(Get,    "/teams",                       Refuses("teams")),
-    control(Get,    "/events/sandboxes",            Refuses("lifecycle events")),
-    control(Get,    "/events/sandboxes/{id}",       Refuses("lifecycle events")),
-    control(Get,    "/events/webhooks",             Refuses("webhooks")),
-    control(Post,   "/events/webhooks",             Refuses("webhooks")),
+    Route { auth: Auth::Open, ..control(Get,    See,    "/health", does!(control::health)) },
+    control(Post,   Create, "/sandboxes",                   does!(control::create_v1)),
+    control(Post,   Create, "/v2/sandboxes",                does!(control::create_v2)),
+    control(Get,    See,    "/sandboxes",                   does!(control::list_v1)),
+    control(Get,    See,    "/v2/sandboxes",                does!(control::list_v2)),
+    control(Get,    See,    "/sandboxes/{id}",              does!(control::detail)),
+    control(Delete, End,    "/sandboxes/{id}",              does!(control::kill)),
+    control(Post,   Use,    "/sandboxes/{id}/connect",      does!(control::connect_v1)),
+    control(Post,   Use,    "/v2/sandboxes/{id}/connect",   does!(control::connect_v2)),
+    control(Post,   Use,    "/sandboxes/{id}/resume",       does!(control::resume)),
+    control(Post,   Use,    "/sandboxes/{id}/timeout",      does!(control::timeout)),
+    control(Post,   Use,    "/sandboxes/{id}/refreshes",    does!(control::refreshes)),
+    control(Post,   Use,    "/sandboxes/{id}/pause",        Refuses("pausing a sandbox")),
+    control(Post,   Use,    "/sandboxes/{id}/fork",         Refuses("forking a sandbox")),
+    control(Put,    Use,    "/sandboxes/{id}/network",      Refuses("changing the network of a sandbox")),
+    control(Post,   Use,    "/sandboxes/{id}/snapshots",    Refuses("snapshots of a sandbox")),
+    control(Get,    See,    "/sandboxes/{id}/metrics",      Refuses("metrics of a sandbox")),
+    control(Get,    See,    "/sandboxes/{id}/logs",         Refuses("logs of a sandbox")),
+    control(Get,    See,    "/v2/sandboxes/{id}/logs",      Refuses("logs of a sandbox")),
+    control(Get,    See,    "/sandboxes/metrics",           Refuses("metrics of sandboxes")),
+    control(Get,    See,    "/snapshots",                   Refuses("snapshots")),
+    control(Post,   Create, "/v3/templates",                Refuses("building templates")),
+    control(Post,   Create, "/v2/templates",                Refuses("building templates")),
+    control(Get,    See,    "/v2/templates",                Refuses("templates")),
+    control(Patch,  Create, "/v2/templates/{id}",           Refuses("templates")),
+    control(Post,   Create, "/v2/templates/{id}/builds/{build}", Refuses("building templates")),
+    control(Get,    See,    "/default-templates",           Refuses("templates")),
+    control(Get,    See,    "/templates",                   Refuses("templates")),
+    control(Post,   Create, "/templates",                   Refuses("building templates")),
+    control(Get,    See,    "/templates/{id}",              Refuses("templates")),
+    control(Post,   Create, "/templates/{id}",              Refuses("building templates")),
+    control(Patch,  Create, "/templates/{id}",              Refuses("templates")),
+    control(Delete, Create, "/templates/{id}",              Refuses("templates and snapshots")),
+    control(Post,   Create, "/templates/{id}/builds/{build}", Refuses("building templates")),
+    control(Get,    See,    "/templates/{id}/builds/{build}/status", Refuses("building templates")),
+    control(Get,    See,    "/templates/{id}/builds/{build}/logs", Refuses("building templates")),
+    control(Get,    See,    "/templates/{id}/files/{hash}", Refuses("building templates")),
+    control(Get,    See,    "/templates/{id}/tags",         Refuses("template tags")),
+    control(Get,    See,    "/templates/{id}/tags/count",   Refuses("template tags")),
+    control(Get,    See,    "/templates/{id}/tags/exists",  Refuses("template tags")),
+    control(Get,    See,    "/templates/{id}/tags/groups",  Refuses("template tags")),
+    control(Get,    See,    "/templates/{id}/tags/{tag}/assignments", Refuses("template tags")),
+    control(Get,    See,    "/templates/aliases/{alias}",   Refuses("template aliases")),
+    control(Post,   Create, "/templates/tags",              Refuses("template tags")),
+    control(Delete, Create, "/templates/tags",              Refuses("template tags")),
+    control(Get,    See,    "/volumes",                     Refuses("volumes")),
+    control(Post,   Create, "/volumes",                     Refuses("volumes")),
+    control(Get,    See,    "/volumes/{id}",                Refuses("volumes")),
+    control(Delete, Create, "/volumes/{id}",                Refuses("volumes")),
+    control(Get,    See,    "/volumecontent/{id}/{*path}",  Refuses("volumes")),
+    control(Post,   Create, "/volumecontent/{id}/{*path}",  Refuses("volumes")),
+    control(Put,    Create, "/volumecontent/{id}/{*path}",  Refuses("volumes")),
+    control(Patch,  Create, "/volumecontent/{id}/{*path}",  Refuses("volumes")),
+    control(Delete, Create, "/volumecontent/{id}/{*path}",  Refuses("volumes")),
+    control(Get,    See,    "/secrets",                     Refuses("secrets")),
+    control(Post,   Create, "/secrets",                     Refuses("secrets")),
+    control(Get,    See,    "/secrets/{id}",                Refuses("secrets")),
+    control(Post,   Create, "/secrets/{id}",                Refuses("secrets")),
+    control(Delete, Create, "/secrets/{id}",                Refuses("secrets")),
+    control(Get,    See,    "/teams",                       Refuses("teams")),
+    control(Get,    See,    "/events/sandboxes",            Refuses("lifecycle events")),
+    control(Get,    See,    "/events/sandboxes/{id}",       Refuses("lifecycle events")),
+    control(Get,    See,    "/events/webhooks",             Refuses("webhooks")),
+    control(Post,   Create, "/events/webhooks",             Refuses("webhooks")),
 
     inside(Get,  "/health",        Auth::Open,             does!(files::health)),
     inside(Get,  "/files",         Auth::TokenOrSignature, does!(files::download)),
