@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod cpio;
 mod demo;
+mod draft;
 mod e2b;
 mod expected;
 mod faults;
@@ -69,6 +70,8 @@ enum Bench {
     Start(bench::Start),
     /// How long create, exec and files take through the API, beside the kernel's own floor
     Api(load::Words),
+    /// What a draft zone costs a start, and a commit of 10,000 files beside `cp`
+    Draft(draft::Draft),
     /// What an idle sandbox costs in memory
     Density(load::Words),
     /// How long `casemate stop --all` takes, with the server alive, stopped and dead
@@ -133,6 +136,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Faults(Faults::Server(words)) => load::command(Load::Faults, &words)?,
         Task::Bench(Bench::Start(words)) => bench::start(&words)?,
         Task::Bench(Bench::Api(words)) => load::command(Load::Api, &words)?,
+        Task::Bench(Bench::Draft(words)) => draft::bench(&words)?,
         Task::Bench(Bench::Density(words)) => load::command(Load::Density, &words)?,
         Task::Bench(Bench::Stop(words)) => load::command(Load::Stop, &words)?,
         Task::Soak(Soak::Server(words)) => load::command(Load::Soak, &words)?,

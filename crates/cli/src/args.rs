@@ -32,6 +32,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Policy,
     },
+    /// Show what a sandbox changed in its draft zones; without a name, the drafts that are kept.
+    Diff(Diff),
+    /// Apply changes of a draft to the host directory: all that are selected, or none.
+    Commit(Commit),
+    /// Throw a draft away.
+    Discard(Discard),
     /// Serve sandboxes to programs that speak E2B's protocol.
     Serve(Serve),
     /// Show the sandboxes of a server, or the commands of one of them.
@@ -76,6 +82,13 @@ pub(crate) struct Run {
     /// than once.
     #[arg(long, value_name = "DIR:AT")]
     pub write: Vec<OsString>,
+    /// Let the sandbox change a copy of a host directory at AT; the directory stays as it is. May be given more than
+    /// once.
+    #[arg(long, value_name = "DIR:AT")]
+    pub draft: Vec<OsString>,
+    /// Keep what changed in draft zones, for `casemate diff`, `commit` and `discard`.
+    #[arg(long)]
+    pub keep: bool,
     /// Set a variable inside. Nothing of the caller's environment is passed on by itself.
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
@@ -419,6 +432,57 @@ pub(crate) struct Kill {
     /// The sandboxes.
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<SandboxId>,
+    /// Answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Diff {
+    /// The sandbox that made the draft.
+    #[arg(value_name = "ID")]
+    pub id: Option<SandboxId>,
+    /// Names and kinds of changes alone, no text.
+    #[arg(long)]
+    pub stat: bool,
+    /// Answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = COMMIT_HELP)]
+pub(crate) struct Commit {
+    /// The sandbox that made the draft.
+    #[arg(value_name = "ID")]
+    pub id: SandboxId,
+    /// Only these and what is below: paths inside, such as /work/src, or relative to the only zone [default: all].
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<OsString>,
+    /// Answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub state: State,
+}
+
+const COMMIT_HELP: &str = "\
+Nothing is applied unless the zone's commit rules permit every selected change, and the host directory is, at each of
+them, as it was when the zone opened. A commit that was cut short is completed by the next one.
+
+Exit status: 0 applied; 1 a conflict, nothing was applied; 77 refused by the rules, nothing was applied. Casemate's own
+failures:
+  64 command line    66 host directory    68 no such draft    71 system    73 state dir    74 ledger";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Discard {
+    /// The sandbox that made the draft.
+    #[arg(value_name = "ID")]
+    pub id: SandboxId,
     /// Answer as JSON.
     #[arg(long)]
     pub json: bool,

@@ -62,7 +62,7 @@ impl Exit {
             | node::Error::LandlockTooOld { .. }
             | node::Error::Wall(_) => Exit::Wall,
             node::Error::Denied(_) => Exit::Denied,
-            node::Error::Zone { .. } | node::Error::Nested { .. } => Exit::Zone,
+            node::Error::Zone { .. } | node::Error::Nested { .. } | node::Error::Draft { .. } => Exit::Zone,
             node::Error::Ledger(_) => Exit::Ledger,
             node::Error::NoDirectory { .. } => Exit::Usage,
             node::Error::NotStarted { source, .. } => match source.kind() {

@@ -119,7 +119,11 @@ fn followed(zones: Vec<FileRule>, form: Form) -> Result<Vec<FileRule>, Exit> {
         let access = match zone.access() {
             Access::Read { from } => Access::Read { from: real(from).map_err(|error| refuse(from, error))? },
             Access::Write { to } => Access::Write { to: real(to).map_err(|error| refuse(to, error))? },
-            other => other.clone(),
+            Access::Draft { from, commit } => Access::Draft {
+                from: real(from).map_err(|error| refuse(from, error))?,
+                commit: commit.clone(),
+            },
+            Access::Scratch => Access::Scratch,
         };
         let at = zone.at().to_owned();
         FileRule::new(at, access)

@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod doctor;
+mod draft;
 mod exit;
 mod key;
 mod layers;
@@ -28,6 +29,9 @@ pub fn main(hooks: node::Hooks) -> ExitCode {
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::Audit { command } => audit::audit(&command),
         args::Command::Policy { command } => policy::policy(&command),
+        args::Command::Diff(diff) => draft::diff(&diff),
+        args::Command::Commit(commit) => draft::commit(commit),
+        args::Command::Discard(discard) => draft::discard(&discard),
         args::Command::Serve(serve) => serve::serve(serve),
         args::Command::Ps(ps) => remote::ps(&ps),
         args::Command::Exec(exec) => return remote::exec(exec),

@@ -2,7 +2,7 @@
 
 mod client;
 mod exec;
-mod launcher;
+pub(crate) mod launcher;
 mod show;
 mod terminal;
 

@@ -4,9 +4,10 @@ use crate::args::{Run, State as StateArgs};
 use crate::layers::Ceilings;
 use crate::output::{self, Form};
 use crate::{Exit, policy};
-use ::policy::{Access, FileRule, User};
+use ::policy::{Access, CommitRules, FileRule, User};
 use model::Denial;
-use node::{Hooks, Outcome, Request, State};
+use node::draft::DraftEnd;
+use node::{Drafts, Hooks, Outcome, Request, State};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     output_lost: Option<&'a str>,
     left_behind: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    drafts: &'a [DraftEnd],
 }
 
 pub(crate) fn run(args: Run, hooks: Hooks) -> ExitCode {
@@ -73,7 +76,7 @@ fn request(args: Run, form: Form) -> Result<Request, Exit> {
     }
     let usage = |what: String| output::failure(form, &what, Some("see `casemate run --help`"), Exit::Usage);
     let mut zones = Vec::new();
-    for (words, kind) in [(&args.read, "--read"), (&args.write, "--write")] {
+    for (words, kind) in [(&args.read, "--read"), (&args.write, "--write"), (&args.draft, "--draft")] {
         for word in words {
             zones.push(zone(kind, word).map_err(usage)?);
         }
@@ -99,6 +102,7 @@ fn request(args: Run, form: Form) -> Result<Request, Exit> {
         cwd: args.cwd.into_vec(),
         env,
         user: if args.root { User::Root } else { User::User },
+        drafts: if args.keep { Drafts::Keep } else { Drafts::Drop },
     })
 }
 
@@ -112,7 +116,11 @@ fn zone(kind: &str, word: &OsStr) -> Result<FileRule, String> {
         .ok_or_else(|| format!("{kind} `{shown}`: expected DIR:AT, such as ./data:/input"))?;
     let host = std::path::absolute(host).map_err(|error| format!("{kind} `{shown}`: {error}"))?;
     let host = host.into_os_string().into_string().map_err(|_| format!("{kind} `{shown}`: not UTF-8"))?;
-    let access = if kind == "--read" { Access::Read { from: host } } else { Access::Write { to: host } };
+    let access = match kind {
+        "--read" => Access::Read { from: host },
+        "--draft" => Access::Draft { from: host, commit: CommitRules::default() },
+        _ => Access::Write { to: host },
+    };
     FileRule::new(at, access).map_err(|error| format!("{kind} `{shown}`: {error}; {}", error.mend()))
 }
 
@@ -131,6 +139,7 @@ fn tell(form: Form, outcome: &Outcome) {
             denied: denied(outcome),
             output_lost: outcome.output_lost.as_deref(),
             left_behind: &outcome.left_behind,
+            drafts: &outcome.drafts,
         };
         return output::say(&serde_json::to_string(&report).unwrap_or_default());
     }
@@ -143,6 +152,22 @@ fn tell(form: Form, outcome: &Outcome) {
     }
     for what in &outcome.left_behind {
         output::say(&format!("casemate: left behind: {}", output::neutral(what)));
+    }
+    for DraftEnd { at, changes, kept, problem } in &outcome.drafts {
+        let (at, id) = (output::neutral(at), outcome.sandbox);
+        match (problem, changes, kept) {
+            (Some(why), ..) => {
+                let why = output::neutral(why);
+                output::say(&format!("casemate: the draft {at} is gone: {why}"));
+            }
+            (None, 0, _) => {}
+            (None, changes, true) => output::say(&format!(
+                "casemate: {changes} paths changed in the draft {at}: `casemate diff {id}`, `casemate commit {id}`"
+            )),
+            (None, changes, false) => output::say(&format!(
+                "casemate: {changes} paths changed in the draft {at} are gone: `casemate run --keep` keeps them"
+            )),
+        }
     }
     if let model::EndReason::Failed(why) = &outcome.reason {
         output::say(&format!("casemate: the sandbox failed: {why}"));

@@ -6,7 +6,7 @@
 use crate::cgroup::Cgroup;
 use crate::error::{Error, For, Result};
 use crate::image::Image;
-use crate::plan::{Door, Plan, ZoneKind};
+use crate::plan::{Door, Plan, Zone, ZoneKind};
 use crate::report::{self, Built, word};
 use crate::sandbox::{Ends, born_into, confine, discard, ends, introduce, kill_and_wait};
 use crate::stages::{self, Hands};
@@ -41,6 +41,8 @@ pub struct Building {
     /// What the builder was given. It shares our table of descriptors until its first step, so these stay open until it
     /// was heard of.
     hands: Hands,
+    /// The zones of its plan, whose descriptors it uses too.
+    zones: Vec<Zone>,
 }
 
 /// Starts building and returns at once. The parent makes sure that somebody will clean up, calls [`Building::finish`],
@@ -82,7 +84,7 @@ pub fn launch(plan: &Plan, image: &Image) -> Result<Launched> {
             return Err(error);
         }
     };
-    let building = Building { report, tell, hands };
+    let building = Building { report, tell, hands, zones: Vec::new() };
     let prepared =
         introduce(plan, pid, &building.tell).and_then(|()| confine(plan, &building.tell, &mut cgroup));
     match prepared {
@@ -104,6 +106,11 @@ pub fn launch(plan: &Plan, image: &Image) -> Result<Launched> {
 }
 
 impl Building {
+    /// Keeps the zones of the plan open for as long as the builder may share them. To be called as soon as it is launched.
+    pub fn hold(&mut self, zones: Vec<Zone>) {
+        self.zones = zones;
+    }
+
     /// Lets the builder become the agent once its walls stand.
     ///
     /// # Errors
@@ -134,8 +141,8 @@ impl Building {
 
     /// What to say of a builder that has ended: what it reported, or that it said nothing.
     pub fn failure(self) -> Error {
-        let Building { report, hands, .. } = self;
-        drop(hands);
+        let Building { report, hands, zones, .. } = self;
+        drop((hands, zones));
         report::failure(report.as_fd()).unwrap_or_else(|| Error {
             wall: Wall::UserNamespace,
             call: "recvmsg(report)".to_owned(),
@@ -164,7 +171,9 @@ pub fn aside(fd: OwnedFd) -> OwnedFd {
 fn needed(plan: &Plan, hands: &Hands) -> Vec<u32> {
     let Hands { told, report, control, door, image } = hands;
     let zones = plan.zones.iter().flat_map(|zone| match &zone.kind {
-        ZoneKind::Read { directory, mount, .. } => [Some(directory), mount.as_ref()],
+        ZoneKind::Read { directory, mount, .. } | ZoneKind::Draft { directory, mount, .. } => {
+            [Some(directory), mount.as_ref()]
+        }
         ZoneKind::Scratch | ZoneKind::Write => [None, None],
     });
     let all = [told, report, control, image].into_iter().chain(door).chain(zones.flatten());

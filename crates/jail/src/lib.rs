@@ -36,6 +36,6 @@ pub use image::Image;
 pub use launch::{Building, Launched, aside, launch};
 pub use plan::{Door, Plan, RootInside, Terminal, Zone, ZoneKind};
 pub use report::{Built, WRITE_ZONES_MAX};
-pub use root::{BOARD_BYTES, TERMINALS_MAX};
+pub use root::{BOARD_BYTES, TERMINALS_MAX, upper_layer};
 pub use sandbox::{Ended, Remains, Sandbox, Started, bare, start, with_rights_over};
 pub use zone::zone_of_user;

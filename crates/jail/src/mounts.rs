@@ -7,7 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use std::path::Path;
 
@@ -18,11 +18,25 @@ pub(crate) const NO_EXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
 /// A new file system with `options`, detached.
 pub(crate) fn new(kind: &str, options: &[(&str, String)], attributes: u64, wall: Wall) -> Result<OwnedFd> {
+    new_with(kind, options, &[], attributes, wall)
+}
+
+/// The same with `flags`: options without a value.
+pub(crate) fn new_with(
+    kind: &str,
+    options: &[(&str, String)],
+    flags: &[&str],
+    attributes: u64,
+    wall: Wall,
+) -> Result<OwnedFd> {
     let call = |step: &str| format!("{step}({kind:?}, {options:?})");
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).wall(wall, || call("fsopen"))?;
     for (key, value) in options {
         fsconfig_set_string(&context, *key, value.as_str())
             .wall(wall, || format!("fsconfig({kind:?}, {key}={value})"))?;
+    }
+    for flag in flags {
+        fsconfig_set_flag(&context, *flag).wall(wall, || format!("fsconfig({kind:?}, {flag})"))?;
     }
     fsconfig_create(&context).wall(wall, || call("fsconfig(CREATE"))?;
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);

@@ -113,6 +113,16 @@ pub enum ZoneKind {
     Scratch,
     /// Private; its descriptor comes out with the report of the walls.
     Write,
+    /// A host directory, copy-on-write: what changes lies on the sandbox's disk, and the descriptor of that comes out
+    /// with the report of the walls.
+    Draft {
+        /// The canonical path on the host.
+        from: PathBuf,
+        /// The directory, as for a read zone.
+        directory: OwnedFd,
+        /// A detached mount of it, as for a read zone.
+        mount: Option<OwnedFd>,
+    },
 }
 
 /// Capabilities by number, as in `linux/capability.h`.

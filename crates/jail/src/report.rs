@@ -12,8 +12,8 @@ use rustix::net::{
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 
-/// Descriptors in one report: the disk, the listener, the terminal, the directory of terminals, and write zones.
-const MOST: usize = 68;
+/// Descriptors in one report: the disk, the board, the listener, the terminal, the directory of terminals, and zones.
+const MOST: usize = 69;
 /// Write zones that one sandbox may have, so that a report always holds their descriptors.
 pub const WRITE_ZONES_MAX: usize = 64;
 
@@ -43,9 +43,10 @@ const FAILED: u8 = 0;
 pub struct Built {
     /// The walls that stand.
     pub walls: Walls,
-    /// A place on the sandbox's disk, to ask how full it is. Where the plan has a program that shows it, it is the board,
-    /// and open for writing.
+    /// The root of the sandbox's disk.
     pub disk: OwnedFd,
+    /// Its board, open for writing, where the plan has a program that shows it.
+    pub board: Option<OwnedFd>,
     /// Calls that the filter refused arrive here.
     pub denials: Option<OwnedFd>,
     /// The master end of the sandbox's terminal.
@@ -112,6 +113,7 @@ fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, 
 pub(crate) struct Standing<'a> {
     pub walls: Walls,
     pub disk: &'a OwnedFd,
+    pub board: Option<&'a OwnedFd>,
     pub denials: Option<&'a OwnedFd>,
     pub terminal: Option<&'a OwnedFd>,
     pub terminals: Option<&'a OwnedFd>,
@@ -119,8 +121,8 @@ pub(crate) struct Standing<'a> {
 }
 
 pub(crate) fn send(socket: BorrowedFd<'_>, standing: &Standing<'_>) -> io::Result<()> {
-    let Standing { walls, disk, denials, terminal, terminals, zones } = standing;
-    let optional = [denials, terminal, terminals];
+    let Standing { walls, disk, board, denials, terminal, terminals, zones } = standing;
+    let optional = [board, denials, terminal, terminals];
     let mut text = vec![STANDS];
     text.extend(optional.iter().map(|fd| u8::from(fd.is_some())));
     text.extend(walls.to_bits().to_le_bytes());
@@ -152,9 +154,10 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Built, Error> {
     let (length, fds) = receive_with(socket, &mut text).map_err(lost)?;
     let mut fds = fds.into_iter();
     match &text[..length] {
-        [STANDS, denials, terminal, terminals, a, b, c, d] => Ok(Built {
+        [STANDS, board, denials, terminal, terminals, a, b, c, d] => Ok(Built {
             walls: Walls::from_bits(u32::from_le_bytes([*a, *b, *c, *d])),
             disk: fds.next().ok_or_else(|| lost(io::Error::other("no descriptor came with it")))?,
+            board: if *board == 1 { fds.next() } else { None },
             denials: if *denials == 1 { fds.next() } else { None },
             terminal: if *terminal == 1 { fds.next() } else { None },
             terminals: if *terminals == 1 { fds.next() } else { None },

@@ -27,6 +27,14 @@ const BESIDE: &str = "why";
 /// The most terminals of one sandbox at one time.
 pub const TERMINALS_MAX: usize = 16;
 
+/// How the name of a draft zone's upper layer ends.
+const UPPER: &str = "-upper";
+
+/// The upper layer of a draft zone by its number in the plan, as a name beneath a sandbox's disk.
+pub fn upper_layer(zone: usize) -> String {
+    format!("zone-{zone}{UPPER}")
+}
+
 /// Attributes of what covers something.
 const SEALED: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
 
@@ -34,7 +42,7 @@ const SEALED: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
 pub(crate) struct HostMounts {
     mounts: Vec<(PathBuf, FileType, OwnedFd)>,
     links: Vec<(PathBuf, PathBuf)>,
-    /// Read zones that the plan brings no mount for, in its order.
+    /// Read and draft zones that the plan brings no mount for, in its order.
     zones: Vec<OwnedFd>,
 }
 
@@ -55,7 +63,9 @@ impl HostMounts {
             host.device(name, *major, *minor)?;
         }
         for zone in &plan.zones {
-            if let ZoneKind::Read { from, directory, mount: None } = &zone.kind {
+            if let ZoneKind::Read { from, directory, mount: None }
+            | ZoneKind::Draft { from, directory, mount: None } = &zone.kind
+            {
                 let mount = mounts::copy(CWD, from, READ_ONLY | NO_SUID | NO_DEV, Wall::OwnRoot)?;
                 same_file(directory.as_fd(), mount.as_fd(), from)?;
                 host.zones.push(mount);
@@ -162,8 +172,8 @@ impl Root {
         Ok(new)
     }
 
-    /// Fills the root: system, /etc, /dev, /proc, writable places, zones. Gives the directories of write zones, and that
-    /// of the knobs that bound kernel objects.
+    /// Fills the root: system, /etc, /dev, /proc, writable places, zones. Gives the directories of write zones and the
+    /// upper ones of draft zones, in the plan's order, and that of the knobs that bound kernel objects.
     pub(crate) fn furnish(&self, plan: &Plan, host: HostMounts) -> Result<(Vec<OwnedFd>, Option<OwnedFd>)> {
         for name in ["etc", "home", "var", "dev", "proc", "run", "sys", "root", "mnt", "opt", "srv"] {
             self.directory(self.root.as_fd(), Path::new(name), 0o755)?;
@@ -236,9 +246,37 @@ impl Root {
                     self.writable(&zone.at, &name)?;
                     out.push(self.open(&name)?);
                 }
+                ZoneKind::Draft { mount, .. } => {
+                    let own = if mount.is_none() { copied.next() } else { None };
+                    if let Some(mount) = mount.as_ref().or(own.as_ref()) {
+                        out.push(self.draft(mount.as_fd(), &zone.at, &name)?);
+                    }
+                }
             }
         }
         Ok(out)
+    }
+
+    /// Shows a host directory through an overlay whose upper layer is on the sandbox's disk. Gives the upper layer.
+    fn draft(&self, mount: BorrowedFd<'_>, at: &Path, name: &str) -> Result<OwnedFd> {
+        let wall = Wall::OwnRoot;
+        let (upper, work) = (format!("{name}{UPPER}"), format!("{name}-work"));
+        self.directory(self.disk.as_fd(), Path::new(name), 0o755)?;
+        self.directory(self.disk.as_fd(), Path::new(&work), 0o700)?;
+        self.beside(&upper, 0o755, true)?;
+        // Without these attributes an overlay cannot say that a new directory hides the old one of that name, and the
+        // kernel goes on without telling: what was removed would seem to come back.
+        rustix::fs::setxattr(&upper, "user.casemate", b"", rustix::fs::XattrFlags::CREATE).wall(wall, || {
+            "setxattr(draft, \"user.casemate\"): a draft zone needs tmpfs with user attributes (Linux 6.6)"
+                .to_owned()
+        })?;
+        rustix::fs::removexattr(&upper, "user.casemate")
+            .wall(wall, || "removexattr(draft, \"user.casemate\")".to_owned())?;
+        mounts::place(mount, self.disk.as_fd(), Path::new(name), wall)?;
+        let options = [("lowerdir", name.to_owned()), ("upperdir", upper.clone()), ("workdir", work)];
+        let overlay = mounts::new_with("overlay", &options, &["userxattr"], NO_SUID | NO_DEV, wall)?;
+        self.attach(overlay.as_fd(), at, FileType::Directory, wall)?;
+        self.open(&upper)
     }
 
     /// Shows a host directory through an overlay with no upper layer. A read-only mount alone keeps files from being
@@ -408,9 +446,9 @@ impl Root {
         rustix::io::write(&fd, text).map(drop).wall(Wall::OwnRoot, || format!("write({path:?})"))
     }
 
-    /// Makes the new root the root, detaches the old one with all that it held, and seals the new one. Gives a place
-    /// on the disk: the board, where there is one.
-    pub(crate) fn enter(self, plan: &Plan) -> Result<OwnedFd> {
+    /// Makes the new root the root, detaches the old one with all that it held, and seals the new one. Gives its
+    /// disk, and the board where there is one.
+    pub(crate) fn enter(self, plan: &Plan) -> Result<(OwnedFd, Option<OwnedFd>)> {
         let wall = Wall::OwnRoot;
         rustix::process::fchdir(&self.root).wall(wall, || "fchdir(new root)".to_owned())?;
         rustix::process::pivot_root(".", ".").wall(wall, || "pivot_root(\".\", \".\")".to_owned())?;
@@ -427,7 +465,7 @@ impl Root {
             crate::sys::mount_setattr(self.root.as_fd(), false, change)
                 .wall(wall, || "mount_setattr(\"/\", RDONLY)".to_owned())?;
         }
-        Ok(self.board.unwrap_or(self.disk))
+        Ok((self.disk, self.board))
     }
 }
 

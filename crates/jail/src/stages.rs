@@ -56,6 +56,7 @@ pub(crate) struct Rooted<'a> {
     plan: &'a Plan,
     hands: Hands,
     disk: OwnedFd,
+    board: Option<OwnedFd>,
     filter: Option<Vec<sys::seccomp::Instruction>>,
     zones: Vec<OwnedFd>,
     terminal: Option<(OwnedFd, OwnedFd)>,
@@ -120,7 +121,7 @@ impl<'a> Apart<'a> {
         let root = Root::new(plan)?;
         let (zones, knobs) = root.furnish(plan, host)?;
         // Whatever does not need the network comes before the wait for it.
-        let disk = root.enter(plan)?;
+        let (disk, board) = root.enter(plan)?;
         let filter = plan.walls.has(Wall::Seccomp).then(|| seccomp::compile(&plan.seccomp));
         if let Some(network) = network {
             sys::enter_network_namespace(network.join())
@@ -148,13 +149,13 @@ impl<'a> Apart<'a> {
             Door::No => None,
             Door::Yes => Some(terminal::directory()?),
         };
-        Ok(Rooted { plan, hands, disk, filter, zones, terminal, terminals })
+        Ok(Rooted { plan, hands, disk, board, filter, zones, terminal, terminals })
     }
 }
 
 impl Rooted<'_> {
     fn sealed(self) -> Result<Sealed> {
-        let Rooted { plan, hands, disk, filter, zones, terminal, terminals } = self;
+        let Rooted { plan, hands, disk, board, filter, zones, terminal, terminals } = self;
         if plan.walls.has(Wall::OwnSession) {
             rustix::process::setsid().wall(Wall::OwnSession, || "setsid()".to_owned())?;
         }
@@ -163,6 +164,7 @@ impl Rooted<'_> {
         let (master, slave) = terminal.unzip();
         // Any of these may have one of the numbers that the agent expects something else at.
         let (null, disk) = (above(null)?, above(disk)?);
+        let board = board.map(above).transpose()?;
         let (master, slave) = (master.map(above).transpose()?, slave.map(above).transpose()?);
         let terminals = terminals.map(above).transpose()?;
         let zones = zones.into_iter().map(above).collect::<Result<Vec<_>>>()?;
@@ -212,6 +214,7 @@ impl Rooted<'_> {
         let standing = Standing {
             walls: plan.walls,
             disk: &disk,
+            board: board.as_ref(),
             denials: listener.as_ref(),
             terminal: master.as_ref(),
             terminals: terminals.as_ref(),

@@ -181,6 +181,83 @@ pub enum Event {
         /// What was left behind because it is no regular file or directory, or could not be copied; the first 100.
         refused: Vec<String>,
     },
+    /// A draft zone opens: what its original is was written down.
+    #[serde(rename = "draft.open")]
+    DraftOpen {
+        /// Which sandbox.
+        sandbox: SandboxId,
+        /// The zone's place inside.
+        at: String,
+        /// The host directory.
+        from: String,
+        /// How many entries it has.
+        entries: u64,
+        /// SHA-256 of the list of them, as `sha256:` and 64 hexadecimal digits.
+        manifest: String,
+    },
+    /// A sandbox with a draft zone has ended.
+    #[serde(rename = "draft.end")]
+    DraftEnd {
+        /// Which sandbox.
+        sandbox: SandboxId,
+        /// The zone's place inside.
+        at: String,
+        /// How many paths had changed.
+        changes: u64,
+        /// Whether they are kept in the state directory; otherwise they went with the sandbox.
+        kept: bool,
+    },
+    /// Changes of a draft are about to be applied to its original.
+    #[serde(rename = "draft.commit")]
+    DraftCommit {
+        /// Which sandbox made them.
+        sandbox: SandboxId,
+        /// The host directories.
+        to: Vec<String>,
+        /// The user id of whoever commits.
+        uid: u32,
+        /// How many paths.
+        changes: u64,
+        /// Bytes of new content.
+        bytes: u64,
+        /// SHA-256 of the list of changes with the hashes of their content.
+        digest: String,
+        /// The first 100 of them, as `KIND PATH`.
+        paths: Vec<String>,
+        /// Whether it completes a commit that was cut short.
+        resumed: bool,
+    },
+    /// Changes of a draft were applied, or undone.
+    #[serde(rename = "draft.committed")]
+    DraftCommitted {
+        /// Which sandbox made them.
+        sandbox: SandboxId,
+        /// Whether all of them were applied; otherwise none was.
+        applied: bool,
+        /// Why not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// A commit was refused; nothing was applied.
+    #[serde(rename = "draft.refused")]
+    DraftRefused {
+        /// Which sandbox made the changes.
+        sandbox: SandboxId,
+        /// The user id of whoever asked.
+        uid: u32,
+        /// The first 100 reasons, each as `RULE: PATH`.
+        reasons: Vec<String>,
+    },
+    /// A draft is about to be thrown away.
+    #[serde(rename = "draft.discard")]
+    DraftDiscard {
+        /// Which sandbox made it.
+        sandbox: SandboxId,
+        /// The user id of whoever asked.
+        uid: u32,
+        /// How many paths had changed.
+        changes: u64,
+    },
     /// A server is about to listen.
     #[serde(rename = "server.start")]
     ServerStart {

@@ -22,7 +22,7 @@ const DENIALS_MAX: usize = 16;
 /// The most bytes of the policy's lines; the rest is for denials.
 const ALLOWED_BYTES_MAX: usize = BOARD_BYTES / 2;
 
-/// What is written on one board. The board itself is the sandbox's `disk`.
+/// What is written on one board. The board itself is a file on its disk that the builder opened.
 #[derive(Debug)]
 pub(crate) struct Board {
     limits: Limits,

@@ -16,11 +16,13 @@ pub(crate) struct Beginning {
     pub limits: Limits,
     pub required: Walls,
     pub zones: Vec<String>,
+    /// What its draft zones open over.
+    pub drafts: Vec<Event>,
 }
 
 impl Effect for Beginning {
     fn events(&self) -> Vec<Event> {
-        vec![
+        let mut events = vec![
             Event::PolicyLoad {
                 policy: self.policy.clone(),
                 hash: self.hash.clone(),
@@ -34,7 +36,9 @@ impl Effect for Beginning {
                 required: self.required,
                 zones: self.zones.clone(),
             },
-        ]
+        ];
+        events.extend(self.drafts.iter().cloned());
+        events
     }
 }
 

@@ -55,6 +55,15 @@ pub enum Error {
         #[source]
         source: Option<io::Error>,
     },
+    /// The original of a draft zone cannot be written down.
+    #[error("draft zone `{at}`")]
+    Draft {
+        /// Where it would be inside.
+        at: String,
+        /// Why.
+        #[source]
+        source: crate::draft::Error,
+    },
     /// Another file system is mounted beneath a read zone's host directory. The zone would not show it.
     #[error("zone `{at}`: another file system is mounted beneath the directory: `{mount}`", mount = mount.display())]
     Nested {
@@ -115,6 +124,7 @@ impl Error {
             }
             Error::Wall(error) => wall_mend(error)?,
             Error::Denied(denied) => denied.how_to_ask.clone(),
+            Error::Draft { source, .. } => source.mend()?.to_owned(),
             Error::Nested { .. } => {
                 "unmount it, or show directories that have none beneath them, each as a zone of its own".to_owned()
             }

@@ -1,5 +1,6 @@
 //! The end of a run: what it came to, what is handed out, and the last records.
 
+use crate::draft::{self, DraftEnd};
 use crate::effects::HandOut;
 use crate::error::Error;
 use crate::handout::{Reader, hand_out};
@@ -19,7 +20,7 @@ const STATUS_OUTPUT_LOST: u8 = 71;
 const STATUS_KILLED: u8 = 137;
 
 /// What is known when nothing runs any more.
-pub(crate) struct Finished {
+pub(crate) struct Finished<'a> {
     pub id: SandboxId,
     pub lived: Result<Option<u8>, Error>,
     pub stopped: Option<i32>,
@@ -30,9 +31,10 @@ pub(crate) struct Finished {
     pub targets: Vec<Target>,
     /// The most that may be handed out.
     pub bytes_max: u64,
+    pub drafts: draft::Ended<'a>,
 }
 
-impl Finished {
+impl Finished<'_> {
     /// Hands out what is to be handed out, and closes the record.
     pub(crate) fn record(
         self,
@@ -42,7 +44,7 @@ impl Finished {
         walls: Walls,
         landlock: u32,
     ) -> Result<Outcome, Error> {
-        let Finished { id, lived, stopped, lost, denials, ended, limits, targets, bytes_max } = self;
+        let Finished { id, lived, stopped, lost, denials, ended, limits, targets, bytes_max, drafts } = self;
         let status = match lived {
             Ok(status) => status,
             Err(error) => {
@@ -63,6 +65,13 @@ impl Finished {
             last.drain(..).try_for_each(|event| ledger.observe(event))?;
         }
         let left_behind = hand_out_all(ledger, id, targets, zones, bytes_max, reader)?;
+        let drafts = draft::end(drafts);
+        last.extend(drafts.iter().map(|DraftEnd { at, changes, kept, .. }| Event::DraftEnd {
+            sandbox: id,
+            at: quote(at),
+            changes: *changes,
+            kept: *kept,
+        }));
         last.push(Event::End { sandbox: id, reason: reason.clone(), usage, denials });
         ledger.seal_with(&last)?;
         Ok(Outcome {
@@ -77,6 +86,7 @@ impl Finished {
             denials,
             output_lost: lost.map(|error| error.to_string()),
             left_behind,
+            drafts,
         })
     }
 }

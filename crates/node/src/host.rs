@@ -145,6 +145,8 @@ impl Node {
         }
         // Before anything is heard: an end that came first would find nothing to end.
         let told = found.settle(&inner);
+        let living: Vec<SandboxId> = lock(&inner.rooms).keys().copied().collect();
+        crate::draft::sweep_living(inner.settings.state.path(), &living);
         tokio::spawn(link::tend(link, queue, Arc::downgrade(&inner)));
         tokio::spawn(orphans::close(inner.clone(), size, told));
         Ok(Node(inner))

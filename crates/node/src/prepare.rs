@@ -2,11 +2,12 @@
 
 use crate::Error;
 use crate::board::WHY;
+use crate::draft::Draft;
 use jail::cgroup::Home;
 use jail::ids::{Ids, Profile};
 use jail::{Plan, RootInside, Terminal, Zone, ZoneKind};
 use model::{SandboxId, Wall};
-use policy::{Access, Policy};
+use policy::{Access, FileRule, Policy};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -21,6 +22,7 @@ pub(crate) struct Prepared {
     pub plan: Plan,
     pub profile: Profile,
     pub targets: Vec<Target>,
+    pub drafts: Vec<Draft>,
     /// Zones in words, for the record.
     pub zones: Vec<String>,
 }
@@ -58,6 +60,7 @@ pub(crate) fn prepare(
         return Err(Error::LandlockTooOld { policy, wanted, found: landlock });
     }
     let mut targets = Vec::new();
+    let mut drafts = Vec::new();
     let mut zones = Vec::new();
     let mut described = Vec::new();
     // A directory that does not exist is an error before anything is taken or built.
@@ -83,12 +86,21 @@ pub(crate) fn prepare(
                 targets.push(target);
                 ZoneKind::Write
             }
+            Access::Draft { from, .. } => {
+                let (from, directory) = source(at, &base.join(from), state)?;
+                described
+                    .push(format!("draft {} <> {at}", model::quote(from.as_os_str().as_encoded_bytes())));
+                drafts.push(draft(profile, zones.len(), rule, &from, &directory)?);
+                ZoneKind::Draft { from, directory, mount: None }
+            }
         };
         zones.push(Zone { at: at.into(), kind });
     }
     let ids = Ids::take(profile, seed)?;
     for zone in &mut zones {
-        if let ZoneKind::Read { from, directory, mount } = &mut zone.kind {
+        if let ZoneKind::Read { from, directory, mount } | ZoneKind::Draft { from, directory, mount } =
+            &mut zone.kind
+        {
             *mount = readable(profile, &ids, &zone.at.to_string_lossy(), from, directory)?;
         }
     }
@@ -97,7 +109,7 @@ pub(crate) fn prepare(
     plan.zones = zones;
     plan.root = root;
     plan.terminal = terminal;
-    Ok(Prepared { plan, profile, targets, zones: described })
+    Ok(Prepared { plan, profile, targets, drafts, zones: described })
 }
 
 fn check_kernel() -> Result<(), Error> {
@@ -124,6 +136,43 @@ fn source(at: &str, path: &Path, state: &Path) -> Result<(PathBuf, OwnedFd), Err
         None => Ok((real, directory)),
         Some(mount) => Err(Error::Nested { at: at.to_owned(), mount }),
     }
+}
+
+/// What a draft zone needs beyond what a read zone does.
+fn draft(
+    profile: Profile,
+    zone: usize,
+    rule: &FileRule,
+    from: &Path,
+    directory: &OwnedFd,
+) -> Result<Draft, Error> {
+    let at = rule.at();
+    let fail = |problem, source| Error::Zone { at: at.to_owned(), path: from.to_owned(), problem, source };
+    if profile == Profile::UserSetUp {
+        // What belongs to an id that the sandbox does not have cannot be copied up, and only root may map owners.
+        return Err(fail(
+            "draft zones are not possible after set-up: the sandbox has host ids of its own, and could change none of the directory's files; run as root, or as a user without set-up",
+            None,
+        ));
+    }
+    let directory = directory.try_clone().map_err(|error| fail("dup", Some(error)))?;
+    let rules = match rule.access() {
+        Access::Draft { commit, .. } => commit.clone(),
+        Access::Read { .. } | Access::Scratch | Access::Write { .. } => policy::CommitRules::default(),
+    };
+    Ok(Draft { zone, at: at.to_owned(), from: from.to_owned(), directory, rules })
+}
+
+/// The draft zones of `policy`, for whoever does not build the sandbox.
+pub(crate) fn drafts(policy: &Policy, base: &Path, state: &Path) -> Result<Vec<Draft>, Error> {
+    let mut drafts = Vec::new();
+    for (zone, rule) in policy.files().iter().enumerate() {
+        if let Access::Draft { from, .. } = rule.access() {
+            let (from, directory) = source(rule.at(), &base.join(from), state)?;
+            drafts.push(draft(Profile::current(), zone, rule, &from, &directory)?);
+        }
+    }
+    Ok(drafts)
 }
 
 /// Opens the directory that a write zone is handed out to, and makes it if only its last part is missing.

@@ -3,6 +3,7 @@
 use crate::board::{Board, Told};
 use crate::clock::SystemClock;
 use crate::denials::Denials;
+use crate::draft::{self, DraftEnd};
 use crate::effects::{Beginning, Execution};
 use crate::error::Error;
 use crate::finish::{Finished, full, refused};
@@ -13,10 +14,11 @@ use crate::state::State;
 use crate::terminal::{Raw, Terminals};
 use agent::Agent;
 use jail::ids::Profile;
-use jail::{Ended, Plan, Started, Terminal};
+use jail::{Ended, Plan, Started, Terminal, ZoneKind};
 use ledger::Ledger;
 use model::{Denial, EndReason, Event, LimitHit, Limits, SandboxId, Source, Usage, Walls};
 use policy::{ExecRequest, Policy, User};
+use rustix::fd::OwnedFd;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -42,6 +44,17 @@ pub struct Request {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// As whom.
     pub user: User,
+    /// What becomes of its draft zones.
+    pub drafts: Drafts,
+}
+
+/// What becomes of the changes in draft zones when a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drafts {
+    /// They go with the sandbox.
+    Drop,
+    /// They are kept in the state directory.
+    Keep,
 }
 
 /// Where a test build reaches in, to show that a check notices a weakened wall. The real program changes nothing.
@@ -83,6 +96,8 @@ pub struct Outcome {
     pub output_lost: Option<String>,
     /// What its write zones did not hand out, and why.
     pub left_behind: Vec<String>,
+    /// What its draft zones came to.
+    pub drafts: Vec<DraftEnd>,
 }
 
 /// Runs one command in a sandbox of its own, with this process's standard descriptors, and returns when nothing of
@@ -93,7 +108,7 @@ pub struct Outcome {
 /// # Errors
 /// Whatever kept the command from running. Nothing of the sandbox is left then either.
 pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
-    let Request { state, policy, origin, base, argv, cwd, env, user } = request;
+    let Request { state, policy, origin, base, argv, cwd, env, user, drafts: keep } = request;
     jail::sys::wait_for_children();
     let open = || Ledger::open(state.path(), Box::new(SystemClock));
     let (id, seed) = draw_id();
@@ -108,7 +123,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         }
     };
     let terminal = if terminals.any() { Terminal::Yes } else { Terminal::No };
-    let Prepared { mut plan, profile, targets, zones } =
+    let Prepared { mut plan, profile, targets, drafts, zones } =
         match prepare(id, seed, &policy, &base, state.path(), terminal) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -117,7 +132,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
             }
         };
     (hooks.plan)(&mut plan);
-    let beginning = Beginning {
+    let is_draft: Vec<bool> = plan.zones.iter().filter_map(comes_out).collect();
+    let mut beginning = Beginning {
         sandbox: id,
         policy: policy.name().to_owned(),
         hash: policy.hash().to_owned(),
@@ -126,6 +142,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         limits: policy.limits(),
         required: policy.walls(),
         zones,
+        drafts: Vec::new(),
     };
     let landlock = plan.landlock_abi;
     let rules = plan.seccomp.clone();
@@ -134,7 +151,19 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
     let path = state.path().to_owned();
     let Started { mut sandbox, agent } = jail::start(&plan, AGENT, |ended| abandoned(&path, id, ended))?;
-    // The walls go up while this is written, and it is first: the disk is the slowest of all.
+    // The walls go up while this is written, and it is first: the disk is the slowest of all. Before anything runs inside,
+    // what the originals of drafts are.
+    let opened = match open_drafts(drafts) {
+        Ok(opened) => opened,
+        Err(error) => {
+            sandbox.end(None).1.gone();
+            open()?.seal_with(&[refused(id, &error)])?;
+            return Err(error);
+        }
+    };
+    beginning.drafts = opened.iter().map(|opened| opened.event(id)).collect();
+    let start_ns = draft::now_ns();
+    let argv = permit.request().argv.iter().map(model::quote).collect::<Vec<_>>().join(" ");
     let execution = Execution { sandbox: id, exec: COMMAND, permit, source: Source::Caller };
     let written = open().and_then(|mut ledger| Ok((ledger.record((beginning, execution))?, ledger)));
     let (recorded, mut ledger) = match written {
@@ -154,7 +183,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
             return Err(error.into());
         }
     };
-    board.open(&built.disk);
+    let at = built.board.as_ref().unwrap_or(&built.disk);
+    board.open(at);
     let denials = Denials::new(built.denials, rules);
     let mut life = Life::new(id, Agent::over(agent), denials, signals, terminals);
     let begun = life.begin(recorded.split().1, ids, built.terminal);
@@ -169,13 +199,25 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         Ok(namespace) => (begun, namespace),
         Err(error) => (begun.and(Err(error.into())), None),
     };
-    let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox, &mut Told { board, at: &built.disk }));
+    let lived = begun.and_then(|()| life.live(&mut ledger, &sandbox, &mut Told { board, at }));
     sandbox.kill();
     life.drain();
     drop(raw);
     let (full, bytes_max) = full(&built.disk);
+    drop(built.board);
     let (mut ended, remains) = sandbox.end(Some(built.disk));
     ended.hits.extend(full);
+    let (uppers, zones) = split(built.zones, &is_draft);
+    let commands = vec![draft::Command { exec: COMMAND, argv, start_ns, end_ns: Some(draft::now_ns()) }];
+    let drafts = draft::Ended {
+        state: state.path(),
+        sandbox: id,
+        opened,
+        uppers,
+        keep: keep == Drafts::Keep,
+        bytes_max,
+        commands,
+    };
     let finished = Finished {
         id,
         limits: policy.limits(),
@@ -186,9 +228,10 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         ended,
         targets,
         bytes_max,
+        drafts,
     };
     let reader = namespace.as_ref().map_or(Reader::Caller, Reader::Namespace);
-    let outcome = finished.record(&mut ledger, &built.zones, &reader, built.walls, landlock);
+    let outcome = finished.record(&mut ledger, &zones, &reader, built.walls, landlock);
     remains.gone();
     outcome
 }
@@ -201,6 +244,32 @@ pub fn refuse(state: &State, denial: Denial) -> Result<(), Error> {
     let mut ledger = Ledger::open(state.path(), Box::new(SystemClock))?;
     ledger.seal_with(&[Event::denied(None, None, denial)])?;
     Ok(())
+}
+
+/// Of a zone whose directory comes out with the report of the walls, whether it is a draft.
+fn comes_out(zone: &jail::Zone) -> Option<bool> {
+    match zone.kind {
+        ZoneKind::Draft { .. } => Some(true),
+        ZoneKind::Write => Some(false),
+        ZoneKind::Read { .. } | ZoneKind::Scratch => None,
+    }
+}
+
+/// The upper layers of drafts, and the directories of write zones.
+fn split(directories: Vec<OwnedFd>, is_draft: &[bool]) -> (Vec<OwnedFd>, Vec<OwnedFd>) {
+    let (mut uppers, mut zones) = (Vec::new(), Vec::new());
+    for (directory, is_draft) in directories.into_iter().zip(is_draft) {
+        if *is_draft { uppers.push(directory) } else { zones.push(directory) }
+    }
+    (uppers, zones)
+}
+
+fn open_drafts(drafts: Vec<draft::Draft>) -> Result<Vec<draft::Opened>, Error> {
+    let open = |draft: draft::Draft| {
+        let at = draft.at.clone();
+        draft.open().map_err(|source| Error::Draft { at, source })
+    };
+    drafts.into_iter().map(open).collect()
 }
 
 /// A new id, and a number that spreads the search for free host ids.

@@ -11,13 +11,13 @@
 use crate::keys::LANDLOCK_MAX;
 use crate::parse::{SOURCE_BYTES_MAX, is_about, is_name};
 use crate::zones::{Access, FileRule, first_conflict};
-use crate::{Policy, compute, lease};
+use crate::{CommitRules, Policy, compute, lease};
 use model::{Lease, Limits, Walls};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Names the format: a number that changes with [`Stored`], and the version, as a later one may know more rules.
-const TAG: &[u8] = concat!("casemate-policy-cache 2 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const TAG: &[u8] = concat!("casemate-policy-cache 3 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 const DIGEST_BYTES: usize = 32;
 
 #[derive(Serialize, Deserialize)]
@@ -44,6 +44,7 @@ enum StoredAccess {
     Read(String),
     Scratch,
     Write(String),
+    Draft(String, CommitRules),
 }
 
 impl Policy {
@@ -81,6 +82,7 @@ fn stored(policy: &Policy) -> Stored {
                 Access::Read { from } => StoredAccess::Read(from.clone()),
                 Access::Scratch => StoredAccess::Scratch,
                 Access::Write { to } => StoredAccess::Write(to.clone()),
+                Access::Draft { from, commit } => StoredAccess::Draft(from.clone(), commit.clone()),
             },
         })
     };
@@ -103,6 +105,8 @@ fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
             StoredAccess::Read(from) => Access::Read { from },
             StoredAccess::Scratch => Access::Scratch,
             StoredAccess::Write(to) => Access::Write { to },
+            StoredAccess::Draft(from, commit) if commit.holds() => Access::Draft { from, commit },
+            StoredAccess::Draft(..) => return None,
         };
         Some(FileRule::new(rule.at, access).ok()?.on_line(rule.line))
     };

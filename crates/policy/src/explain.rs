@@ -1,7 +1,7 @@
 //! Says what each rule turns into.
 
 use crate::compute::{show_bytes, show_millis};
-use crate::{ALWAYS, Access, Policy, lease};
+use crate::{ALWAYS, Access, CommitRules, PathPattern, Policy, lease};
 use model::{Wall, Walls};
 use std::fmt;
 
@@ -53,6 +53,9 @@ impl Policy {
             match rule.access() {
                 Access::Read { .. } => line(format!("read {at}"), "read-only"),
                 Access::Scratch => line(format!("scratch {at}"), "writable; counts into disk; vanishes"),
+                Access::Draft { .. } => {
+                    line(format!("draft {at}"), "writable; reaches its original by a commit alone")
+                }
                 Access::Write { .. } => {
                     line(format!("write {at}"), "writable; counts into disk; handed out at the end")
                 }
@@ -72,6 +75,7 @@ impl Policy {
                     let to = model::quote(to);
                     ("write", format!("private and writable; counts into disk; copied to {to} at the end"))
                 }
+                Access::Draft { from, commit } => ("draft", draft(from, commit)),
             };
             line(format!("{access} {at}"), becomes)
         })
@@ -130,6 +134,23 @@ impl Policy {
             ),
         ]
     }
+}
+
+fn draft(from: &str, rules: &CommitRules) -> String {
+    let CommitRules { paths, bytes, files, executables, unprotect } = rules;
+    let list = |patterns: &[PathPattern], none: &str| match patterns {
+        [] => none.to_owned(),
+        some => some.iter().map(PathPattern::as_str).collect::<Vec<_>>().join(", "),
+    };
+    format!(
+        "copy-on-write over {}; counts into disk; a commit brings at most {files} files and {}, paths: {}, \
+         executables: {}, protected names: {}",
+        model::quote(from),
+        show_bytes(*bytes),
+        list(paths, "all"),
+        if *executables { "also new ones" } else { "no new ones" },
+        if unprotect.is_empty() { "never".to_owned() } else { format!("only {}", list(unprotect, "")) },
+    )
 }
 
 fn line(rule: impl Into<String>, becomes: impl Into<String>) -> Line {

@@ -1,5 +1,6 @@
 //! Zones: the places where files go in, stay a while, or come out.
 
+use crate::CommitRules;
 use crate::problem::is_plain;
 use model::quote;
 
@@ -43,6 +44,13 @@ pub enum Access {
     Write {
         /// The host directory.
         to: String,
+    },
+    /// A host directory, writable inside and unchanged outside: what changed is kept apart until it is committed.
+    Draft {
+        /// The host directory.
+        from: String,
+        /// What may be committed.
+        commit: CommitRules,
     },
 }
 
@@ -122,7 +130,9 @@ impl FileRule {
     pub(crate) fn check(&self) -> Result<(), ZoneError> {
         check_place(&self.at)?;
         match &self.access {
-            Access::Read { from: path } | Access::Write { to: path } => check_host_path(path),
+            Access::Read { from: path } | Access::Write { to: path } | Access::Draft { from: path, .. } => {
+                check_host_path(path)
+            }
             Access::Scratch => Ok(()),
         }
     }
@@ -151,6 +161,7 @@ impl FileRule {
         let access = match self.access {
             Access::Read { from } => Access::Read { from: change(&from) },
             Access::Write { to } => Access::Write { to: change(&to) },
+            Access::Draft { from, commit } => Access::Draft { from: change(&from), commit },
             Access::Scratch => Access::Scratch,
         };
         FileRule { access, ..self }

@@ -1,6 +1,6 @@
 //! What holds for every document, every cache and every policy.
 
-use policy::{Access, DEFAULT_LIMITS, FileRule, Policy, shipped};
+use policy::{Access, CommitRules, DEFAULT_LIMITS, FileRule, PathPattern, Policy, shipped};
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -34,10 +34,23 @@ fn models() -> impl Strategy<Value = Model> {
                 })
             });
     let host = "[a-z./][a-zA-Z0-9é \\\\\"'_./-]{0,40}";
+    let pattern = "[a-z.][a-zA-Z0-9é *]{0,9}(/[a-z]{1,9}){0,3}(/\\*\\*)?"
+        .prop_filter_map("no pattern", |text| PathPattern::new(&text).ok());
+    let patterns = proptest::collection::vec(pattern, 0..4);
+    let commit = (patterns.clone(), 1..(1_u64 << 44), 1..=1_000_000_u64, any::<bool>(), patterns).prop_map(
+        |(paths, bytes, files, executables, unprotect)| CommitRules {
+            paths,
+            bytes,
+            files,
+            executables,
+            unprotect,
+        },
+    );
     let access = prop_oneof![
         host.prop_map(|from| Access::Read { from }),
         Just(Access::Scratch),
         host.prop_map(|to| Access::Write { to }),
+        (host, commit).prop_map(|(from, commit)| Access::Draft { from, commit }),
     ];
     let zones = proptest::collection::btree_map("/z[a-z0-9_.-]{1,20}", access, 0..5);
     let about = proptest::option::of("[a-zA-Z0-9 \"'\\\\é]{1,60}");
@@ -95,10 +108,29 @@ fn written(model: &Model) -> String {
             Access::Read { from } => format!("access = \"read\"\nfrom = {}", quoted(from)),
             Access::Scratch => "access = \"scratch\"".to_owned(),
             Access::Write { to } => format!("access = \"write\"\nto = {}", quoted(to)),
+            Access::Draft { from, commit } => {
+                format!("access = \"draft\"\nfrom = {}\ncommit = {}", quoted(from), rules(commit))
+            }
         };
         let _ = writeln!(text, "[[files]]\nat = {}\n{access}", quoted(at));
     }
     text
+}
+
+fn rules(rules: &CommitRules) -> String {
+    let CommitRules { paths, bytes, files, executables, unprotect } = rules;
+    let list = |key: &str, patterns: &[PathPattern]| match patterns {
+        [] => String::new(),
+        some => {
+            let words: Vec<String> = some.iter().map(|pattern| quoted(pattern.as_str())).collect();
+            format!("{key} = [{}], ", words.join(", "))
+        }
+    };
+    format!(
+        "{{ {}{}bytes = \"{bytes}B\", files = {files}, executables = {executables} }}",
+        list("paths", paths),
+        list("unprotect", unprotect)
+    )
 }
 
 fn parsed(model: &Model) -> Policy {

@@ -155,11 +155,30 @@ fn what_this_version_does_not_enforce_is_refused_by_name() {
         ("cedar = \"\"\"\nforbid (principal, action, resource);\n\"\"\"", "3:9", "does not enforce `cedar`"),
         ("tier = \"gvisor\"", "3:8", "does not build the tier `gvisor`"),
         ("tier = \"microvm\"", "3:8", "does not build the tier `microvm`"),
-        (
-            "[[files]]\nat = \"/w\"\nfrom = \"./p\"\naccess = \"draft\"",
-            "6:10",
-            "does not enforce `access = \"draft\"`",
-        ),
+    ]);
+}
+
+#[test]
+fn rules_of_a_draft_that_cannot_be_kept_are_refused() {
+    let draft = |rules: &str| format!("[[files]]\nat = \"/w\"\nfrom = \"./p\"\naccess = \"draft\"\n{rules}");
+    let read = "[[files]]\nat = \"/w\"\nfrom = \"./p\"\naccess = \"read\"\ncommit = {}";
+    each_after_head_has_its_one_problem(&[
+        ("[[files]]\nat = \"/w\"\naccess = \"draft\"", "3:1", "a `draft` zone without `from`"),
+        (&draft("to = \"./x\""), "7:1", "a `draft` zone has no `to`"),
+        (read, "7:1", "a zone that is no draft has no `commit`"),
+        (&draft("commit = true"), "7:10", "expected a table of rules"),
+        (&draft("commit = { path = [\"a\"] }"), "7:12", "unknown key `path` in `commit`"),
+        (&draft("commit = { paths = [] }"), "7:20", "a list of 1 to 64 patterns"),
+        (&draft("commit = { paths = [\"/a\"] }"), "7:21", "begins with `/`"),
+        (&draft("commit = { paths = [\"a/**/b\"] }"), "7:21", "`**` may only be the last word"),
+        (&draft("commit = { paths = [\"a**\"] }"), "7:21", "a word of its own"),
+        (&draft("commit = { paths = [\"a/../b\"] }"), "7:21", "an empty word, `.` or `..`"),
+        (&draft("commit = { paths = [\"a?\"] }"), "7:21", "are not pattern characters"),
+        (&draft("commit = { unprotect = [1] }"), "7:25", "a pattern of paths"),
+        (&draft("commit = { bytes = 10 }"), "7:20", "a size from `1B`"),
+        (&draft("commit = { bytes = \"0B\" }"), "7:20", "a size from `1B`"),
+        (&draft("commit = { files = 0 }"), "7:20", "an integer from 1 to 1000000"),
+        (&draft("commit = { executables = 1 }"), "7:26", "`true` or `false`"),
     ]);
 }
 

@@ -65,6 +65,35 @@ fn fields(record: &Value) -> String {
             part("bytes"),
             listed(", left behind: ", &record["refused"]),
         ),
+        "draft.open" => format!(
+            "{} over {}, {} entries {}",
+            part("at"),
+            part("from"),
+            part("entries"),
+            hash(&record["manifest"])
+        ),
+        "draft.end" => format!(
+            "{}: {} paths changed, {}",
+            part("at"),
+            part("changes"),
+            if record["kept"] == true { "kept" } else { "not kept" }
+        ),
+        "draft.commit" => format!(
+            "by uid {}{}: {} paths, {} bytes {}{}{}",
+            part("uid"),
+            if record["resumed"] == true { ", completes an interrupted one" } else { "" },
+            part("changes"),
+            part("bytes"),
+            hash(&record["digest"]),
+            listed(" to ", &record["to"]),
+            listed(": ", &record["paths"]),
+        ),
+        "draft.committed" => match record["applied"] == true {
+            true => "applied".to_owned(),
+            false => format!("not applied: {}", part("why")),
+        },
+        "draft.refused" => format!("by uid {}{}", part("uid"), listed(": ", &record["reasons"])),
+        "draft.discard" => format!("by uid {}: {} paths", part("uid"), part("changes")),
         "sandbox.end" => {
             format!("{}, {} denials{}", reason(&record["reason"]), part("denials"), usage(&record["usage"]))
         }

@@ -101,6 +101,7 @@ fn sandbox(state: State) -> Said {
         cwd: "/home/user".into(),
         env: Vec::new(),
         user: User::User,
+        drafts: node::Drafts::Drop,
     };
     match node::run(request, Hooks::none()) {
         Ok(outcome) if outcome.status == 0 => Ok(outcome.walls.to_bits()),

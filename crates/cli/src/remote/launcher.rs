@@ -5,6 +5,7 @@ use node::State;
 use node::launcher::protocol::{Order, Report};
 use node::launcher::{Client, LauncherError};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -47,6 +48,20 @@ pub(super) fn stop_all(state: &State) -> Result<u32, LauncherError> {
     loop {
         if let Report::Stopped { ended } = hear(&client, until)? {
             return Ok(ended);
+        }
+    }
+}
+
+/// A place on the disk of a sandbox that lives.
+pub(crate) fn disk(state: &State, id: SandboxId) -> Result<Option<OwnedFd>, LauncherError> {
+    let Some(client) = connect(state)? else { return Ok(None) };
+    send(&client, &Order::Disk { id })?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match hear_with(&client, until)? {
+            (Report::Disk { .. }, descriptors) => return Ok(descriptors.into_iter().next()),
+            (Report::NoDisk { .. }, _) => return Ok(None),
+            _ => {}
         }
     }
 }
@@ -95,10 +110,18 @@ fn send(client: &Client, order: &Order) -> Result<(), LauncherError> {
 }
 
 fn hear(client: &Client, until: Instant) -> Result<Report, LauncherError> {
-    let left = until.saturating_duration_since(Instant::now());
-    match client.receive_within(left).map_err(call("recvmsg(run/launcher)"))? {
-        Some((report, _)) => Ok(report),
-        None if left.is_zero() => Err(call("recvmsg(run/launcher)")(io::ErrorKind::TimedOut.into())),
-        None => hear(client, until),
+    hear_with(client, until).map(|(report, _)| report)
+}
+
+fn hear_with(client: &Client, until: Instant) -> Result<(Report, Vec<OwnedFd>), LauncherError> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match client.receive_within(left).map_err(call("recvmsg(run/launcher)"))? {
+            Some(heard) => return Ok(heard),
+            None if left.is_zero() => {
+                return Err(call("recvmsg(run/launcher)")(io::ErrorKind::TimedOut.into()));
+            }
+            None => {}
+        }
     }
 }

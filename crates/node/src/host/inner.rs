@@ -6,13 +6,15 @@ use super::link::Orders;
 use super::note::{self, SandboxNote};
 use super::places::Shared;
 use super::room::{Common, Kept, Parts, Room, lock};
-use super::{Error, Settings, Spec, adopt, quota};
+use super::{Error, Settings, Spec, Template, adopt, quota};
+use crate::draft;
 use crate::effects::Beginning;
 use crate::effects::api::{Creation, Ending};
 use crate::keys::KEYS_MAX;
 use crate::launcher::protocol::{
     Ended, NOTE_BYTES_MAX, Order, Reason, Refusal, RefusalKind, Report, SANDBOXES_MAX, Standing,
 };
+use crate::prepare;
 use agent::Agent;
 use jail::ids::Profile;
 use model::{Code, Denial, EndReason, Event, KeyId, LimitHit, Limits, SandboxId, Usage, quote};
@@ -109,6 +111,7 @@ impl Inner {
                 bytes.len()
             )));
         }
+        let drafts = self.open_drafts(id, &made_from).await?;
         let order = Order::Create {
             id,
             policy: policy.to_cache(),
@@ -139,6 +142,7 @@ impl Inner {
             limits: policy.limits(),
             required: policy.walls(),
             zones: policy.files().iter().map(zone).collect(),
+            drafts,
         };
         lock(&self.unrecorded).insert(id, Recording::Pending);
         let recording = self.journal.record((creation, beginning));
@@ -299,8 +303,34 @@ impl Inner {
                 }
                 inner.journal.seal().await;
             }
+            // What never stood had no end that the launcher saw.
+            draft::end_living(inner.settings.state.path(), id);
             let _ = inner.orders.send(Order::Forget { id }, Vec::new()).await;
         });
+    }
+
+    /// Writes down what the originals of its draft zones are, before it is built.
+    async fn open_drafts(&self, id: SandboxId, template: &Template) -> Result<Vec<Event>, Error> {
+        let is_draft = |rule: &FileRule| matches!(rule.access(), Access::Draft { .. });
+        if !template.policy.files().iter().any(is_draft) {
+            return Ok(Vec::new());
+        }
+        let (policy, base, state) =
+            (template.policy.clone(), template.base.clone(), self.settings.state.path().to_owned());
+        let opened = tokio::task::spawn_blocking(move || {
+            let drafts = prepare::drafts(&policy, &base, &state)?;
+            draft::begin_living(&state, id, drafts)
+        });
+        let opened = opened.await.map_err(|error| Error::Unresponsive(error.to_string()))?;
+        opened.map_err(|error| {
+            let mut what = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                what = format!("{what}: {error}");
+                source = error.source();
+            }
+            Error::Refused { what: quote(what), mend: error.mend() }
+        })
     }
 
     /// Whether the creation of a sandbox that ended is on record, once that is known.
@@ -411,6 +441,7 @@ fn zone(rule: &FileRule) -> String {
         Access::Read { from } => format!("read {} -> {}", quote(from), rule.at()),
         Access::Scratch => format!("scratch -> {}", rule.at()),
         Access::Write { to } => format!("write {} <- {}", quote(to), rule.at()),
+        Access::Draft { from, .. } => format!("draft {} <> {}", quote(from), rule.at()),
     }
 }
 

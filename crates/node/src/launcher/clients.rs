@@ -4,6 +4,7 @@ use super::process::{Launcher, Watched};
 use super::protocol::{CLIENTS_MAX, MESSAGE_BYTES_MAX, Order, PROTOCOL, Report};
 use super::sandbox::{Life, Recorder};
 use super::wire;
+use model::SandboxId;
 use rustix::event::{PollFlags, epoll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -28,6 +29,8 @@ pub(super) struct Connection {
 /// next to nothing.
 pub(super) enum Telling {
     Plain(Box<Report>),
+    /// A place on the disk of a sandbox.
+    Disk(SandboxId, OwnedFd),
     /// A sandbox that there is.
     Have(u32),
     /// What is held for a command.
@@ -149,6 +152,7 @@ impl Launcher {
         let is_server = self.server == Some(client);
         match telling {
             Telling::Plain(report) => wire::send(socket, report.as_ref(), &[]),
+            Telling::Disk(id, disk) => wire::send(socket, &Report::Disk { id: *id }, &[disk.as_fd()]),
             Telling::Have(key) => {
                 let Some(sandbox) = self.sandboxes.get_mut(key) else { return Ok(()) };
                 let report = sandbox.have();

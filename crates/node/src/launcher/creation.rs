@@ -122,7 +122,8 @@ impl Launcher {
             ));
         }
         plan.open_door();
-        let launched = jail::launch(&plan, &self.image).map_err(|error| refusal(&error.into()))?;
+        let mut launched = jail::launch(&plan, &self.image).map_err(|error| refusal(&error.into()))?;
+        launched.building.hold(std::mem::take(&mut plan.zones));
         let facts = Facts {
             board: Board::new(&policy),
             required: policy.walls(),

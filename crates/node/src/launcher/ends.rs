@@ -47,6 +47,7 @@ impl Launcher {
         self.timers.unset(sandbox.wall_ns, Due::Wall(key));
         self.timers.unset(sandbox.lease_ns, Due::Lease(key));
         sandbox.bury(&mut self.keeper);
+        crate::draft::end_living(&self.state, sandbox.id);
         self.tell_end(key);
         for stop in &mut self.stops {
             stop.ended += u32::from(stop.waits_for.remove(&key));

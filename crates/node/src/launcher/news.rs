@@ -23,7 +23,7 @@ impl Launcher {
         };
         let _ = epoll::delete(&self.epoll, building);
         alive.building = None;
-        let Built { walls, disk, denials, terminals, .. } = match report {
+        let Built { walls, disk, board, denials, terminals, .. } = match report {
             Ok(Some(built)) => built,
             Ok(None) => return,
             Err(error) => return alive.kill(Reason::Refused(refusal(&error.into()))),
@@ -33,8 +33,11 @@ impl Launcher {
             let what = format!("walls that the policy requires do not stand: {missing}");
             return alive.kill(Reason::Refused(Refusal { kind: RefusalKind::Missing, what, mend: None }));
         }
-        alive.board.open(&disk);
+        if let Some(board) = &board {
+            alive.board.open(board);
+        }
         alive.disk = Some(disk);
+        alive.at = board;
         alive.terminals = terminals;
         alive.denials = Denials::new(denials, seccomp::X86_64);
         let standing = Standing {

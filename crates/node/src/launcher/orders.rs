@@ -14,7 +14,8 @@ const LOOK_NS: u64 = LOOK.as_millis() as u64 * MS;
 
 impl Launcher {
     pub(super) fn obey(&mut self, client: u32, packet: Packet<Order>) {
-        let for_all = matches!(packet.message, Order::Serve | Order::List | Order::StopAll);
+        let for_all =
+            matches!(packet.message, Order::Serve | Order::List | Order::Disk { .. } | Order::StopAll);
         if !for_all && self.server != Some(client) {
             return self.disconnect(client);
         }
@@ -47,6 +48,7 @@ impl Launcher {
                     alive.tell(denial.checked());
                 }
             }
+            Order::Disk { id } => self.give_disk(client, id),
             Order::Kill { id } => {
                 if let Some(key) = self.key(id) {
                     self.kill(key, Reason::Killed);
@@ -94,6 +96,16 @@ impl Launcher {
             self.timers.set(now_ns() + LOOK_NS, Due::Look(key));
         }
         Ok(())
+    }
+
+    fn give_disk(&mut self, client: u32, id: SandboxId) {
+        let sandbox = self.key(id).and_then(|key| self.sandboxes.get(&key));
+        let disk = sandbox.and_then(|sandbox| sandbox.alive()?.disk.as_ref()?.try_clone().ok());
+        let telling = match disk {
+            Some(disk) => Telling::Disk(id, disk),
+            None => Telling::plain(Report::NoDisk { id }),
+        };
+        self.tell(client, telling);
     }
 
     /// Looks after a sandbox as long as commands run in it.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// This version. Launcher and server may come from different builds: the launcher outlives the server.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 /// The longest message, in bytes: the longest compiled policy, and room for the rest.
 pub const MESSAGE_BYTES_MAX: usize = 184 << 10;
 /// Descriptors that one message may bring.
@@ -104,6 +104,11 @@ pub enum Order {
         /// Which one.
         id: SandboxId,
     },
+    /// Asks for the disk of a sandbox that lives, whoever asks. Answered by [`Report::Disk`] or [`Report::NoDisk`].
+    Disk {
+        /// Which one.
+        id: SandboxId,
+    },
     /// Ends every sandbox that there is now. Answered by [`Report::Stopped`] when nothing of them is left.
     StopAll,
 }
@@ -164,6 +169,16 @@ pub enum Report {
         id: SandboxId,
         /// Why.
         refusal: Refusal,
+    },
+    /// A place on a sandbox's disk, as descriptor.
+    Disk {
+        /// Of which sandbox.
+        id: SandboxId,
+    },
+    /// There is no such sandbox, or it does not live.
+    NoDisk {
+        /// Which one.
+        id: SandboxId,
     },
     /// The descriptors of a [`Order::Keep`] are not held.
     NotKept {

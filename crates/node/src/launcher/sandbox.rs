@@ -88,8 +88,10 @@ pub(super) struct Alive {
     pub memory: Option<MemoryWatch>,
     pub disk: Option<OwnedFd>,
     pub terminals: Option<OwnedFd>,
-    /// What those inside are told, on the disk.
+    /// What those inside are told.
     pub board: Board,
+    /// Where it is written, once there is where.
+    pub at: Option<OwnedFd>,
     pub denials: Denials,
     pub window: Window,
     /// What the walls have to be.
@@ -186,8 +188,8 @@ impl Sandbox {
             if let Answered::New(denial) = alive.denials.next()
                 && self.denied.len() < DENIED_MAX
             {
-                if let Some(disk) = &alive.disk {
-                    alive.board.post(disk, denial.clone());
+                if let Some(at) = &alive.at {
+                    alive.board.post(at, denial.clone());
                 }
                 self.denied.push(denial);
             }
@@ -217,8 +219,13 @@ impl Sandbox {
         };
         let ended = Ended { reason, usage: seen.usage, hits: seen.hits, denials: alive.denials.count() };
         // A disk may take long to free: the keeper closes it last.
-        let dear: Vec<BorrowedFd<'_>> =
-            alive.disk.iter().chain(&alive.terminals).map(|descriptor| descriptor.as_fd()).collect();
+        let dear: Vec<BorrowedFd<'_>> = alive
+            .disk
+            .iter()
+            .chain(&alive.at)
+            .chain(&alive.terminals)
+            .map(|descriptor| descriptor.as_fd())
+            .collect();
         keeper.tell(Word::Clean { id: self.id, ended: ended.clone() }, &dear);
         self.held.clear();
         self.life = Life::Ended(ended);
@@ -284,6 +291,7 @@ impl Alive {
             disk: None,
             terminals: None,
             board,
+            at: None,
             denials: Denials::new(None, &[][..]),
             window: Window::default(),
             required,
@@ -296,16 +304,16 @@ impl Alive {
 
     /// Tells those inside of a denial, once there is where.
     pub(super) fn tell(&mut self, denial: Denial) {
-        if let Some(disk) = &self.disk {
-            self.board.post(disk, denial);
+        if let Some(at) = &self.at {
+            self.board.post(at, denial);
         }
     }
 
     /// Tells those inside of limits that were hit and ended nothing.
     pub(super) fn look(&mut self) {
-        if let Some(disk) = &self.disk {
+        if let Some(at) = &self.at {
             let hits = self.cgroup.as_ref().map(Cgroup::hits).unwrap_or_default();
-            self.board.look(disk, hits);
+            self.board.look(at, hits);
         }
     }
 

@@ -271,12 +271,12 @@ pub(crate) const THEN: Key = key(
     "`\"keep\"`: nothing; it lives until its own time is over. `\"freeze\"`: it stands still until a server comes. `\"end\"`: it is ended.",
 );
 
-pub(crate) static FILES_TABLE: Noun = Noun { title: "[[files]]", keys: &[AT, ACCESS, FROM, TO] };
+pub(crate) static FILES_TABLE: Noun = Noun { title: "[[files]]", keys: &[AT, ACCESS, FROM, TO, COMMIT] };
 pub(crate) const AT: Key =
     told("a place inside", key("at", Takes::Text("^/.+$"), "at = \"/input\"", REQUIRED, "The place inside."));
 pub(crate) const ACCESS: Key = key(
     "access",
-    Takes::Choice(&["read", "scratch", "write"]),
+    Takes::Choice(&["read", "scratch", "write", "draft"]),
     "access = \"read\"",
     REQUIRED,
     "What the zone is for.",
@@ -288,7 +288,7 @@ pub(crate) const FROM: Key = told(
         Takes::Text("^[^~]"),
         "from = \"./reports\"",
         NONE,
-        "The host directory that is shown. Required for `read`, refused for the others.",
+        "The host directory that is shown. Required for `read` and `draft`, refused for the others.",
     ),
 );
 pub(crate) const TO: Key = told(
@@ -299,6 +299,57 @@ pub(crate) const TO: Key = told(
         "to = \"./results\"",
         NONE,
         "The host directory that files are copied to. Required for `write`, refused for the others.",
+    ),
+);
+pub(crate) const COMMIT: Key = told(
+    "a table of rules",
+    key(
+        "commit",
+        Takes::Table(&COMMIT_TABLE),
+        "commit = { files = 1000 }",
+        NONE,
+        "What `casemate commit` may bring from a `draft` zone to its original. Refused for the others.",
+    ),
+);
+pub(crate) static COMMIT_TABLE: Noun = Noun {
+    title: "`commit`",
+    keys: &[COMMIT_PATHS, COMMIT_BYTES, COMMIT_FILES, COMMIT_EXECUTABLES, UNPROTECT],
+};
+const TREE_PATTERN: Takes = Takes::Text("^[^/].*$");
+pub(crate) const COMMIT_PATHS: Key = told(
+    "a list of 1 to 64 patterns of paths",
+    key(
+        "paths",
+        Takes::List(&TREE_PATTERN, crate::commit::PATTERNS_MAX),
+        "paths = [\"src/**\"]` or leave it out for all of them",
+        "(all)",
+        "The paths beneath the zone that may change.",
+    ),
+);
+pub(crate) const COMMIT_BYTES: Key = key(
+    "bytes",
+    Takes::Size { min: 1, max: crate::commit::BYTES_MAX },
+    "bytes = \"10MiB\"",
+    "\"64MiB\"",
+    "The most bytes of new content in one commit.",
+);
+pub(crate) const COMMIT_FILES: Key = key(
+    "files",
+    Takes::Whole { min: 1, max: crate::commit::FILES_MAX },
+    "files = 1000",
+    "10000",
+    "The most changed files in one commit, deleted ones and links included.",
+);
+pub(crate) const COMMIT_EXECUTABLES: Key =
+    key("executables", Takes::Truth, "executables = false", "false", "Whether a file may become executable.");
+pub(crate) const UNPROTECT: Key = told(
+    "a list of 1 to 64 patterns of paths",
+    key(
+        "unprotect",
+        Takes::List(&TREE_PATTERN, crate::commit::PATTERNS_MAX),
+        "unprotect = [\".github/**\"]` or leave it out for none",
+        NONE,
+        "Paths that may change although they have a protected name.",
     ),
 );
 

@@ -32,14 +32,19 @@ pub(super) fn within(c: &mut Comparison<'_>, asked: &[FileRule], outer: &[FileRu
 /// scratch ── within ──> write, draft        writes, and tells the host nothing
 /// read  of a directory ──> read, draft      of the same directory or one around it
 /// write to a directory ──> write            to the same directory or one around it
+/// draft of a directory ──> draft            of the same directory, with rules that let no more through
 /// ```
 ///
 /// A read zone lies within no scratch zone, which shows nothing of the host, and within no write zone, which begins empty.
-/// A write zone lies within no draft zone: what it holds reaches the host without anybody's word.
+/// A write zone lies within no draft zone: what it holds reaches the host without anybody's word. A draft of a directory
+/// beneath that of another is not within it, as its rules are about paths that begin elsewhere.
 fn is_within(asked: &Access, outer: &Access) -> bool {
     match (asked, outer) {
-        (Access::Scratch, Access::Scratch | Access::Write { .. }) => true,
-        (Access::Read { from: path }, Access::Read { from: around })
+        (Access::Scratch, Access::Scratch | Access::Write { .. } | Access::Draft { .. }) => true,
+        (Access::Draft { from, commit }, Access::Draft { from: outer, commit: rules }) => {
+            is_beneath(from, outer) && is_beneath(outer, from) && commit.is_within(rules)
+        }
+        (Access::Read { from: path }, Access::Read { from: around } | Access::Draft { from: around, .. })
         | (Access::Write { to: path }, Access::Write { to: around }) => is_beneath(path, around),
         _ => false,
     }
@@ -62,6 +67,7 @@ fn show(zone: &FileRule) -> String {
         Access::Read { from } => format!("read of `{}`", model::quote(from)),
         Access::Scratch => "scratch".to_owned(),
         Access::Write { to } => format!("write to `{}`", model::quote(to)),
+        Access::Draft { from, .. } => format!("draft of `{}`", model::quote(from)),
     };
     format!("{access} at `{}`", model::quote(zone.at()))
 }

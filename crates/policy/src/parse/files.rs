@@ -1,7 +1,11 @@
 //! The zones: `[[files]]`.
 
 use super::Places;
-use crate::keys::{self, ACCESS, AT, FROM, Key, TO};
+use crate::commit::{CommitRules, PathPattern};
+use crate::keys::{
+    self, ACCESS, AT, COMMIT, COMMIT_BYTES, COMMIT_EXECUTABLES, COMMIT_FILES, COMMIT_PATHS, FROM, Key, TO,
+    UNPROTECT,
+};
 use crate::problem::{Report, excerpt};
 use crate::reading::{Table, Value, suggest};
 use crate::zones::{Access, FileRule, check_host_path, check_place, first_conflict};
@@ -37,6 +41,10 @@ fn zone(zone: &Table, place: &Range<usize>, report: &mut Report) -> Option<(File
 
 fn access(zone: &Table, place: &Range<usize>, report: &mut Report) -> Option<Access> {
     let written = zone.get(ACCESS.name)?;
+    if written.as_str() != Some("draft") {
+        let mend = "remove it; only a `draft` zone is committed";
+        unwanted(zone, COMMIT.name, "a zone that is no draft", mend, report);
+    }
     match written.as_str() {
         Some("read") => {
             let mend = "remove it; a zone that hands files out is a `write` zone";
@@ -60,17 +68,15 @@ fn access(zone: &Table, place: &Range<usize>, report: &mut Report) -> Option<Acc
         }
         Some("write") => host_path(zone, place, &TO, "a `write` zone", report).map(|to| Access::Write { to }),
         Some("draft") => {
-            report.refuse(
-                written.span(),
-                "this version does not enforce `access = \"draft\"`",
-                "use a `read` zone for what goes in and a `write` zone for what comes out",
-            );
-            None
+            let mend = "remove it; a draft goes back to `from`, by `casemate commit`";
+            unwanted(zone, TO.name, "a `draft` zone", mend, report);
+            let commit = commit(zone, report);
+            host_path(zone, place, &FROM, "a `draft` zone", report).map(|from| Access::Draft { from, commit })
         }
         Some(word) if !word.is_empty() => {
             let message =
                 format!("`access`: expected {}, found the string {}", ACCESS.expected(), excerpt(word));
-            report.refuse(written.span(), message, suggest(word, &["read", "scratch", "write"]));
+            report.refuse(written.span(), message, suggest(word, &["read", "scratch", "write", "draft"]));
             None
         }
         _ => {
@@ -78,6 +84,40 @@ fn access(zone: &Table, place: &Range<usize>, report: &mut Report) -> Option<Acc
             None
         }
     }
+}
+
+/// Reads the rules of a draft's commits; a value that is refused leaves the default in its place.
+fn commit(zone: &Table, report: &mut Report) -> CommitRules {
+    let mut rules = CommitRules::default();
+    let Some(table) = report.table(zone, &COMMIT) else { return rules };
+    rules.paths = patterns(table, &COMMIT_PATHS, report);
+    rules.unprotect = patterns(table, &UNPROTECT, report);
+    if let Some(bytes) = report.number(table, &COMMIT_BYTES) {
+        rules.bytes = bytes;
+    }
+    if let Some(files) = report.number(table, &COMMIT_FILES) {
+        rules.files = files;
+    }
+    if let Some((executables, _)) = report.value(table, &COMMIT_EXECUTABLES, Value::as_bool) {
+        rules.executables = executables;
+    }
+    rules
+}
+
+fn patterns(table: &Table, key: &Key, report: &mut Report) -> Vec<PathPattern> {
+    let patterns = report.list(table, key, |report, value| match value.text().map(PathPattern::new) {
+        Some(Ok(pattern)) => Some(pattern),
+        Some(Err(error)) => {
+            let mend = "write a path relative to the zone: `src/**`, `docs/*.md`";
+            report.refuse(value.span(), error.to_string(), mend);
+            None
+        }
+        None => {
+            report.unlike(value, key.name, "a pattern of paths", key.example);
+            None
+        }
+    });
+    patterns.unwrap_or_default()
 }
 
 /// Refuses `key`, which such a zone does not have.
