@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-const RUN: &str = "run";
+pub(super) const RUN: &str = "run";
 const SOCKET: &str = "launcher";
 const LOCK: &str = "lock";
 /// Connections that wait to be accepted.

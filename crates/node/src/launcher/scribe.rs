@@ -1,12 +1,14 @@
 //! Ends that no server records. They are written by a process of their own, because the ledger may have to be waited for,
 //! and nobody here waits.
 
+use super::place;
 use super::protocol::{Ended, Reason};
 use crate::clock::SystemClock;
 use jail::sys::{self, Forked};
 use ledger::Ledger;
 use model::{Denial, EndReason, Event, SandboxId, quote};
 use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::collections::HashSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +57,7 @@ pub(super) fn start(state: &Path, batch: &Batch) -> io::Result<OwnedFd> {
 
 /// Records this, and of the ends those that are not on record.
 pub(super) fn write(state: &Path, batch: &Batch) -> Result<(), ledger::Error> {
+    let _turn = turn(state);
     let mut ledger = Ledger::open(state, Box::new(SystemClock))?;
     let from = batch.ends.iter().map(|entry| entry.from).min();
     let recorded = from.map_or_else(|| Ok(HashSet::new()), |from| ends_on_record(state, from))?;
@@ -78,6 +81,15 @@ pub(super) fn write(state: &Path, batch: &Batch) -> Result<(), ledger::Error> {
         ledger.seal()?;
     }
     Ok(())
+}
+
+/// Waits until no other of these writes: one outlives its keeper, and the next keeper's would not see what it is about to
+/// record. Where there is nothing to wait at, an end too many is better than none.
+fn turn(state: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let run = rustix::fs::open(state.join(place::RUN), flags, Mode::empty()).ok()?;
+    rustix::fs::flock(&run, FlockOperation::LockExclusive).ok()?;
+    Some(run)
 }
 
 /// How the ledger says it.
