@@ -42,7 +42,10 @@ fn apply(name: &str, plan: &mut Plan) -> Option<()> {
                 ZoneKind::Read { directory, .. } => Some(directory),
                 _ => None,
             })?;
-            rustix::io::fcntl_setfd(directory, rustix::io::FdFlags::empty()).ok()?;
+            // Far above the numbers that the builder puts the agent's own descriptors at, and so over what was there.
+            let leaked = rustix::io::fcntl_dupfd_cloexec(directory, 500).ok()?;
+            rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).ok()?;
+            std::mem::forget(leaked);
             plan.first_closed = u32::MAX;
         }
         "show-var" => plan.system.push("/var"),
