@@ -19,6 +19,7 @@ mod qemu;
 mod rivals;
 mod sdks;
 mod serve;
+mod solver;
 mod tally;
 mod test;
 mod uml;

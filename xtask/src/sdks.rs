@@ -48,16 +48,7 @@ pub(crate) fn tests() -> PathBuf {
 }
 
 fn install(home: &Path, sources: &Path) -> Result<()> {
-    interpreter()?;
-    let venv = home.join("python");
-    check(program(PYTHON).args(["-m", "venv"]).arg(&venv))?;
-    // Only what PyPI has built, and only what it had when it was pinned: nothing of a package runs to install it.
-    check(
-        program(venv.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--only-binary", ":all:", "--require-hashes", "--requirement"])
-            .arg(sources.join(PINS[0])),
-    )?;
+    environment(&home.join("python"), &sources.join(PINS[0]))?;
     let sdks = sdks(home)?;
     fs::create_dir_all(&sdks.javascript)?;
     for pin in &PINS[1..] {
@@ -71,6 +62,19 @@ fn install(home: &Path, sources: &Path) -> Result<()> {
             .arg(node.join("lib/node_modules/npm/bin/npm-cli.js"))
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(&sdks.javascript),
+    )
+}
+
+/// Makes a virtual environment with what `pins` names.
+pub(crate) fn environment(venv: &Path, pins: &Path) -> Result<()> {
+    interpreter()?;
+    check(program(PYTHON).args(["-m", "venv"]).arg(venv))?;
+    // Only what PyPI has built, and only what it had when it was pinned: nothing of a package runs to install it.
+    check(
+        program(venv.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--only-binary", ":all:", "--require-hashes", "--requirement"])
+            .arg(pins),
     )
 }
 

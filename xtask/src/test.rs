@@ -1,8 +1,8 @@
 //! `cargo xtask test`: sets up what the tests need, runs them all, and says what was not run and why.
 //!
 //! To the tests it says, in their environment: `CASEMATE_BIN`, the built binary; `CASEMATE_LONG=1`, run what is long
-//! too; `CASEMATE_GUEST`, the machine they run in (`uml` or `qemu`), where everything is slower; `CASEMATE_NOT_RUN`,
-//! a file to which a test that cannot run here appends one line with its name and the reason.
+//! too; `CASEMATE_GUEST`, the machine they run in (`uml` or `qemu`), where everything is slower; `CVC5`, a solver;
+//! `CASEMATE_NOT_RUN`, a file to which a test that cannot run here appends one line with its name and the reason.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 use crate::guest::{self, Output, Shown};
 use crate::program::{self, check, read, relayed};
 use crate::tally::{self, Tally};
-use crate::{apt, e2b, faults, load, place, qemu, uml};
+use crate::{apt, e2b, faults, load, place, qemu, solver, uml};
 
 const PROGRAMS: [(&str, &str); 4] =
     [("python3", "python3"), ("gcc", "gcc"), ("make", "make"), ("newuidmap", "uidmap")];
@@ -84,6 +84,7 @@ fn host(casemate: &Path, all: bool, root: bool) -> Result<Tally> {
     command.extend(flags(all));
     let mut cargo = place::cargo();
     cargo.args(&command).envs(variables(casemate, all)).env("CASEMATE_NOT_RUN", not_run.path());
+    cargo.env("CVC5", solver::ready()?);
     let (success, log) = relayed(&cargo)?;
     let mut tally = Tally::of_nextest(HOST, &log);
     tally.not_run = fs::read_to_string(not_run.path())?.lines().map(str::to_owned).collect();

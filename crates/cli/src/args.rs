@@ -183,6 +183,33 @@ pub(crate) enum Policy {
     },
     /// Print the JSON Schema of the language.
     Schema,
+    /// Say what became possible from one policy to another, each with an act that shows it.
+    #[command(after_help = PROVE_HELP)]
+    Diff {
+        /// The policy before: a file, or the name of a shipped policy.
+        #[arg(value_name = "OLD")]
+        old: OsString,
+        /// The policy after.
+        #[arg(value_name = "NEW")]
+        new: OsString,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Answer a question about a policy for all acts at once: reach, private, secrets, trusted, dead.
+    #[command(after_help = PROVE_HELP)]
+    Prove {
+        /// A policy file, or the name of a shipped policy.
+        #[arg(value_name = "POLICY")]
+        policy: OsString,
+        /// reach: which hosts, methods and paths can it reach? private: can it reach a private or metadata address?
+        /// secrets: can a request fall under rules with different secrets? trusted: can it write what somebody with
+        /// more rights later runs or reads as settings? dead: are there rules that make no difference?
+        question: String,
+        /// Print one JSON object instead of text.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a policy of another program's settings, never wider than they are, and say what could not be carried.
     Import {
         /// Whose settings they are.
@@ -206,6 +233,12 @@ pub(crate) enum From {
 const CHECK_HELP: &str = "\
 Exit status: 0 sound, and this version can use it; 1 sound, and this version would refuse to use it for the rules that it
 names; 65 not sound.";
+
+const PROVE_HELP: &str = "\
+It takes the solver cvc5, which `casemate doctor` looks for. Each act that is shown was decided by the engine, too.
+
+Exit status: 0 proved, or nothing opened; 1 something opened, or found; 65 a policy is not sound;
+  67 not known: no solver, or it gave up.";
 
 const EXPLAIN_HELP: &str = "\
 An act is one of: exec PROGRAM ARG..., read /PATH, write /PATH, METHOD URL, tool NAME ARG..., use LIMIT AMOUNT, use root.

@@ -26,6 +26,8 @@ struct Answer {
     walls: Vec<WallFound>,
     policies: Vec<PolicyFound>,
     trial: trial::Trial,
+    /// What proves questions about policies; nothing else needs it.
+    solver: Option<String>,
     sound: bool,
 }
 
@@ -99,7 +101,8 @@ fn examine(state: &StateArgs) -> Answer {
         directories: home.iter().flat_map(Home::directories).map(|path| path.display().to_string()).collect(),
     };
     let profile = profile.name();
-    Answer { kernel, profile, cgroup, landlock, state, walls, policies, trial, sound }
+    let solver = analysis::find().map(|found| found.to_string());
+    Answer { kernel, profile, cgroup, landlock, state, walls, policies, trial, solver, sound }
 }
 
 fn wall(tried: jail::probe::Tried, profile: Profile, home: Option<&Home>) -> WallFound {

@@ -17,6 +17,8 @@ pub enum Exit {
     Policy = 65,
     /// A zone's host directory cannot be used.
     Zone = 66,
+    /// It could be neither proved nor refuted.
+    NotKnown = 67,
     /// There is no such sandbox.
     NoSandbox = 68,
     /// A wall that the policy requires cannot stand here, or did not come to stand.

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 mod import;
+mod prove;
 
 /// A longer document is refused by the language anyway; this bounds what is read of one.
 const POLICY_BYTES_MAX: u64 = 1 << 20;
@@ -19,6 +20,8 @@ pub(crate) fn policy(command: &Command) -> Exit {
     match command {
         Command::Check { policy, json, .. } => check(policy, Form::of(*json)),
         Command::Explain { policy, act, json } => explain(policy, act.as_deref(), Form::of(*json)),
+        Command::Diff { old, new, json } => prove::diff(old, new, Form::of(*json)),
+        Command::Prove { policy, question, json } => prove::prove(policy, question, Form::of(*json)),
         Command::Schema => {
             output::print(&format!("{:#}", ::policy::schema()));
             Exit::Ok

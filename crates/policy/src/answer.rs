@@ -2,6 +2,7 @@
 
 use crate::act::Limit;
 use crate::compute::show_millis;
+use crate::engine::Engine;
 use crate::form::{AskWhen, Document};
 use crate::plain::EXEC_RULE;
 use crate::rule;
@@ -17,7 +18,7 @@ const NAMED_MAX: usize = 8;
 pub struct Answer {
     /// Whether it is allowed.
     pub allowed: bool,
-    /// What kind of act it is: `files`, `exec`, `tools`, `net`, `root`, `ask`, `cedar`, `limit.memory`.
+    /// What kind of act it is: `files`, `exec`, `tools`, `net`, `root`, `ask`, `limit.memory`.
     pub code: String,
     /// The rule that says so.
     pub rule: String,
@@ -46,12 +47,7 @@ impl Answer {
 impl Document {
     /// What it says to an act.
     pub fn answer(&self, act: &Act) -> Answer {
-        let (allowed, rule) = self.allows_plainly(act);
-        // What the rules allow, the block may forbid; until it is asked, the answer is no.
-        let (allowed, rule) = match allowed && !self.forbids.is_empty() {
-            true => (false, "cedar".to_owned()),
-            false => (allowed, rule),
-        };
+        let (allowed, rule) = self.says(act);
         let asked = act.to_string();
         if allowed {
             let how_to_ask = self.changed_by(act, &rule);
@@ -68,13 +64,21 @@ impl Document {
         Answer { allowed, code: code(act, &rule), rule, asked, nearest_allowed, how_to_ask }
     }
 
+    /// Whether an act is allowed, and the rule that says so. What a `cedar` block forbids only the engine knows.
+    fn says(&self, act: &Act) -> (bool, String) {
+        match self.forbids.is_empty() {
+            true => self.allows_plainly(act),
+            false => Engine::new(self).allows(act),
+        }
+    }
+
     /// What would have an allowed act denied.
     fn changed_by(&self, act: &Act, rule: &str) -> String {
         match act {
             Act::Use { limit, .. } => format!("a smaller `{}` under [compute]", limit.name()),
             Act::Root => "`root = false`".to_owned(),
             _ if rule == EXEC_RULE => "[[tools]] rules: what none of them names is denied".to_owned(),
-            _ if rule.starts_with("files (") => "nothing in a policy: every sandbox has it".to_owned(),
+            _ if is_every_sandboxes(rule) => "nothing in a policy: every sandbox has it".to_owned(),
             _ => format!("a policy without the rule `{rule}`"),
         }
     }
@@ -82,8 +86,11 @@ impl Document {
     /// Of a denied act: the nearest that is allowed, and how to come to have it allowed.
     fn nearest(&self, act: &Act, rule: &str) -> (Option<String>, String) {
         match act {
-            _ if rule == "cedar" => {
-                (None, "remove the `cedar` block: this version cannot tell what it forbids".to_owned())
+            _ if self.forbids.iter().any(|forbid| forbid.rule == rule) => {
+                (None, format!("change what `{rule}` of the `cedar` block forbids"))
+            }
+            _ if rule == "error" => {
+                (None, "mend the policy of the `cedar` block that cannot be worked out for it".to_owned())
             }
             _ if rule.starts_with("ask[") => {
                 let asked = self.ask.iter().enumerate().find(|(place, ask)| ask.rule(*place) == rule);
@@ -121,7 +128,7 @@ impl Document {
             Act::Read { user, .. } | Act::Write { user, .. } => *user = User::User,
             _ => return None,
         }
-        self.allows_plainly(&act).0.then(|| act.to_string())
+        self.says(&act).0.then(|| act.to_string())
     }
 
     fn nearest_file(&self, act: &Act, path: &[u8], rule: &str) -> (Option<String>, String) {
@@ -144,7 +151,8 @@ impl Document {
             zone if zone.starts_with("files[") => {
                 format!("make the zone of `{zone}` one with `access = \"write\"`")
             }
-            rule if rule.starts_with("files (") => "nothing in a policy: the system is read-only".to_owned(),
+            "system" => "nothing in a policy: the system is read-only".to_owned(),
+            "proc" => "nothing in a policy: that entry of /proc is masked".to_owned(),
             _ => {
                 let place = model::quote(path);
                 format!("add `[[files]]` with an `at` around `{place}` and `access = \"{access}\"`")
@@ -204,12 +212,17 @@ impl Document {
     }
 }
 
+/// Whether a rule is one that every sandbox has.
+fn is_every_sandboxes(rule: &str) -> bool {
+    matches!(rule, "devices" | "home" | "proc" | "system" | "tmp")
+}
+
 const ROOT: &str = "write `root = true`";
 
 fn code(act: &Act, rule: &str) -> String {
     match act {
         _ if rule.starts_with("ask[") => "ask".to_owned(),
-        _ if matches!(rule, "root" | "cedar") => rule.to_owned(),
+        _ if rule == "root" => rule.to_owned(),
         Act::Root => "root".to_owned(),
         Act::Exec { .. } => "exec".to_owned(),
         Act::Tool { .. } => "tools".to_owned(),

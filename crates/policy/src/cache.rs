@@ -7,17 +7,22 @@
 //! The checksum finds accidents, not attackers: who may write the file may write any policy into it. So it
 //! belongs where only its owner writes. Whatever it holds passes the checks of the language again, and a file
 //! that fails in any way is none.
+//!
+//! The decisions are in it as far as they are known without an act: who loads it to run one command touches none of
+//! Cedar's code, unless a `cedar` block has something to say about commands.
 
+use crate::decide::Decided;
+use crate::engine::{Answer, Specialised, places};
 use crate::keys::LANDLOCK_MAX;
 use crate::parse::{SOURCE_BYTES_MAX, is_about, is_name};
 use crate::zones::{Access, FileRule, first_conflict};
-use crate::{CommitRules, Policy, compute, lease};
+use crate::{CommitRules, Forbid, Policy, compute, lease};
 use model::{Lease, Limits, Walls};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Names the format: a number that changes with [`Stored`], and the version, as a later one may know more rules.
-const TAG: &[u8] = concat!("casemate-policy-cache 3 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const TAG: &[u8] = concat!("casemate-policy-cache 4 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 const DIGEST_BYTES: usize = 32;
 
 #[derive(Serialize, Deserialize)]
@@ -30,6 +35,10 @@ struct Stored {
     limits: Limits,
     lease: Lease,
     files: Vec<StoredRule>,
+    /// The names and texts.
+    forbids: Vec<(String, String)>,
+    /// For each user and action, in the order of [`places`].
+    answers: Vec<Answer>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,8 +63,19 @@ impl Policy {
         body.push(b'\n');
         // Every field is a plain value and the target a growing vector: there is nothing that can fail. Were
         // there something, the body would end here and `from_cache` would refuse it.
-        body.extend(postcard::to_stdvec(&stored(self)).unwrap_or_default());
+        body.extend(postcard::to_stdvec(&stored(&self.without_zones())).unwrap_or_default());
         [TAG, Sha256::digest(&body).as_slice(), &body].concat()
+    }
+
+    /// This policy as its document has it.
+    fn without_zones(&self) -> std::borrow::Cow<'_, Policy> {
+        if self.files.iter().all(|rule| rule.line().is_some()) {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let mut policy = self.clone();
+        policy.files.retain(|rule| rule.line().is_some());
+        policy.decided = Decided::default();
+        std::borrow::Cow::Owned(policy)
     }
 
     /// The policy that [`Policy::to_cache`] wrote for the document with the hash `source_hash`.
@@ -95,11 +115,13 @@ fn stored(policy: &Policy) -> Stored {
         limits: policy.limits,
         lease: policy.lease,
         files: policy.files.iter().filter_map(rule).collect(),
+        forbids: policy.forbids.iter().map(|forbid| (forbid.rule.clone(), forbid.text.clone())).collect(),
+        answers: policy.decided().answers().cloned().collect(),
     }
 }
 
 fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
-    let Stored { name, about, root, require, landlock_min, limits, lease, files } = stored;
+    let Stored { name, about, root, require, landlock_min, limits, lease, files, forbids, answers } = stored;
     let rule = |rule: StoredRule| {
         let access = match rule.access {
             StoredAccess::Read(from) => Access::Read { from },
@@ -117,7 +139,8 @@ fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
         && landlock_min <= LANDLOCK_MAX
         && compute::holds(&limits)
         && lease::holds(&lease)
-        && first_conflict(&files).is_none();
+        && first_conflict(&files).is_none()
+        && answers.len() == places().count();
     let require = Walls::from_bits(require);
     valid.then(|| Policy {
         name,
@@ -129,6 +152,8 @@ fn restored(stored: Stored, source_hash: &str) -> Option<Policy> {
         limits,
         lease,
         files,
+        forbids: forbids.into_iter().map(|(rule, text)| Forbid { rule, text }).collect(),
+        decided: Decided::known(Specialised::new(answers)),
     })
 }
 

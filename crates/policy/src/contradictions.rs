@@ -1,6 +1,7 @@
 //! What a document says that cannot all be meant: secrets that are not there, questions about nothing, examples that its
 //! own rules contradict.
 
+use crate::engine::Engine;
 use crate::form::{AskWhen, Document, Example};
 use crate::problem::Report;
 
@@ -51,8 +52,11 @@ impl Document {
     }
 
     fn refuse_contradicted_examples(&self, report: &mut Report) {
+        // What a `cedar` block forbids only the engine knows; without one, nothing of it is needed.
+        let engine = (!self.forbids.is_empty() && !self.examples.is_empty()).then(|| Engine::new(self));
         for (place, Example { act, allowed, .. }) in self.examples.iter().enumerate() {
-            let (answer, rule) = self.allows_plainly(act);
+            let (answer, rule) =
+                engine.as_ref().map_or_else(|| self.allows_plainly(act), |engine| engine.allows(act));
             if answer == *allowed {
                 continue;
             }

@@ -1,12 +1,13 @@
-//! Decides. The only place where a [`Permit`] is made.
+//! Decides, by [`crate::engine`]. The only place where a [`Permit`] is made.
 
-use crate::Policy;
+mod nearest;
+
+use crate::engine::{
+    Action, Nouns, Outcome, Specialised, encode_exec, encode_file, path_words, rules, specialise, zone_rules,
+};
+use crate::{FileRule, Policy};
 use model::{Code, Decision, FileOp, quote};
-
-/// The rule that allows a command while the language has no rules about tools.
-const EXEC_RULE: &str = "exec (no [[tools]] rule)";
-/// The rule that lets a client touch files inside: the walls decide which there are, and the kernel what the user may.
-const FILE_RULE: &str = "files (as the user may inside)";
+use std::sync::OnceLock;
 
 /// A command that somebody wants to run inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,51 +96,98 @@ impl<T> Permit<T> {
     }
 }
 
-/// A request that the policy does not allow. Its rule is `root`, or `request` for what no policy could allow.
+/// A request that the policy does not allow. Its rule is `request` for what no policy could allow.
 pub type Denied = model::Denial;
 
+/// What a policy says to each user and action, worked out when it is first needed, or by whoever wrote the cache.
+///
+/// It follows from the rest of the policy, so two policies are equal without it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Decided(OnceLock<Specialised>);
+
+impl PartialEq for Decided {
+    fn eq(&self, _: &Decided) -> bool {
+        true
+    }
+}
+
+impl Decided {
+    pub(crate) fn known(specialised: Specialised) -> Decided {
+        Decided(OnceLock::from(specialised))
+    }
+
+    /// Takes up the zones of `files` from `first` on.
+    pub(crate) fn add_zones(&mut self, first: usize, files: &[FileRule]) {
+        let Some(specialised) = self.0.get_mut() else { return };
+        let added = files.iter().enumerate().skip(first);
+        added.flat_map(|(place, zone)| zone_rules(place, zone)).for_each(|rule| specialised.add(&rule));
+    }
+}
+
 impl Policy {
+    /// What the rules say to each user and action.
+    pub(crate) fn decided(&self) -> &Specialised {
+        self.decided.0.get_or_init(|| {
+            let nouns = Nouns {
+                root: self.root,
+                limits: &self.limits,
+                files: &self.files,
+                net: &[],
+                tools: None,
+                ask: &[],
+                forbids: &self.forbids,
+            };
+            Specialised::new(specialise(&rules(nouns)))
+        })
+    }
+
     /// Decides whether a command may run.
     ///
     /// # Errors
-    /// By the rule `request`: an empty command, a NUL byte, a working directory that is not absolute, a
-    /// variable without a name. By the rule `root`: root inside, unless the policy says `root = true`.
+    /// By the rule `request`: an empty command, a NUL byte, a working directory that is not absolute or steps up, a
+    /// variable without a name. By the rule `root`: root inside, unless the policy says `root = true`. By the name of a
+    /// `cedar` policy that forbids it; by `error` where such a policy cannot be worked out.
     pub fn exec(&self, request: &ExecRequest) -> Result<Permit<ExecRequest>, Denied> {
         if let Some(mend) = malformed(request) {
             return Err(Denied::new(Code::Request, "request", asked(request), mend));
         }
-        if request.user == User::Root && !self.root {
-            let mend = "run it as the ordinary user, or write `root = true` in the policy";
-            let denied = Denied::new(Code::Root, "root", asked(request), mend);
-            return Err(denied.nearest("the same as the ordinary user"));
+        let ExecRequest { argv, cwd, user, .. } = request;
+        match self.decided().decide(*user, Action::Exec, |reads| encode_exec(argv, cwd, *user, reads)) {
+            Outcome::Allow(rule) => {
+                Ok(Permit { request: request.clone(), decision: Outcome::Allow(rule).decision() })
+            }
+            Outcome::Deny(rule) => Err(nearest::exec(rule, asked(request))),
         }
-        let decision = Decision { verdict: "allow", rule: EXEC_RULE.to_owned() };
-        Ok(Permit { request: request.clone(), decision })
     }
 
-    /// Decides whether a file inside may be touched. What the user may do with it is the kernel's to say.
+    /// Decides whether a file inside may be touched. What the user may do with it is then the kernel's to say.
+    ///
+    /// Reading, listing and describing read; all else writes, and moving writes in both places.
     ///
     /// # Errors
-    /// By the rule `request`: a path that is not absolute, a NUL byte. By the rule `root`: as root inside, unless the
-    /// policy says `root = true`.
+    /// By the rule `request`: a path that is not absolute or steps up, a NUL byte. By the rule `root`: as root inside,
+    /// unless the policy says `root = true`. By `files` where no rule gives the path; by the name of what forbids it.
     pub fn file(&self, request: FileRequest) -> Result<Permit<FileRequest>, Denied> {
         let FileRequest { op, path, to, user } = &request;
         let asked = || format!("{op} `{}` as {}", quote(path), person(*user));
-        let malformed = |path: &Vec<u8>| !path.starts_with(b"/") || path.contains(&0);
+        let malformed = |path: &Vec<u8>| path.contains(&0) || path_words(path).is_none();
         if malformed(path) || to.as_ref().is_some_and(malformed) {
-            return Err(Denied::new(
-                Code::Request,
-                "request",
-                asked(),
-                "give absolute paths without NUL bytes",
-            ));
+            let mend = "give absolute paths without NUL bytes and `..`";
+            return Err(Denied::new(Code::Request, "request", asked(), mend));
         }
-        if *user == User::Root && !self.root {
-            let mend = "do it as the ordinary user, or write `root = true` in the policy";
-            let denied = Denied::new(Code::Root, "root", asked(), mend);
-            return Err(denied.nearest("the same as the ordinary user"));
+        let action = match op {
+            FileOp::Read | FileOp::Stat | FileOp::List => Action::Read,
+            FileOp::Write | FileOp::MakeDir | FileOp::Move | FileOp::Remove => Action::Write,
+        };
+        let mut rule = None;
+        for path in std::iter::once(path).chain(to) {
+            let encode = |reads| encode_file(action, path, *user, reads);
+            match self.decided().decide(*user, action, encode) {
+                Outcome::Allow(by) => rule = rule.or(Some(by)),
+                Outcome::Deny(rule) => return Err(nearest::file(self, action, path, rule, asked())),
+            }
         }
-        let decision = Decision { verdict: "allow", rule: FILE_RULE.to_owned() };
+        let decision = Outcome::Allow(rule.unwrap_or_default()).decision();
         Ok(Permit { request, decision })
     }
 }
@@ -152,8 +200,8 @@ fn malformed(request: &ExecRequest) -> Option<&'static str> {
         Some("name a program to run")
     } else if argv.iter().any(|word| nul(word)) || env.iter().any(|(k, v)| nul(k) || nul(v)) || nul(cwd) {
         Some("leave out NUL bytes")
-    } else if !cwd.starts_with(b"/") {
-        Some("give the working directory as an absolute path inside")
+    } else if path_words(cwd).is_none() {
+        Some("give the working directory as an absolute path inside, without `..`")
     } else if env.iter().any(|(name, _)| name.is_empty() || name.contains(&b'=')) {
         Some("give every variable a name without `=`")
     } else {

@@ -9,10 +9,11 @@ const LABEL_BYTES_MAX: usize = 63;
 const METHOD_BYTES_MAX: usize = 32;
 
 /// Endings that no resolver of the open internet answers: what they name lies on this machine or beside it.
-const LOCAL: &[&str] = &["arpa", "internal", "invalid", "local", "localdomain", "localhost", "onion"];
+pub(crate) const LOCAL: &[&str] =
+    &["arpa", "internal", "invalid", "local", "localdomain", "localhost", "onion"];
 
 /// Names under which clouds answer a machine's questions about itself, credentials included.
-const METADATA: &[&str] =
+pub(crate) const METADATA: &[&str] =
     &["metadata.goog", "metadata.tencentyun.com", "metadata.packet.net", "metadata.platformequinix.com"];
 
 /// What a request's host is.

@@ -92,7 +92,12 @@ impl Document {
                 !self.ask.is_empty(),
                 "remove it: nobody is asked, and what no rule allows is denied",
             ),
-            ("cedar", "cedar", !self.forbids.is_empty(), "remove it and narrow the rules themselves"),
+            (
+                "cedar",
+                "cedar policies about `use`",
+                crate::engine::concern_limits(&self.forbids),
+                "name the acts that it is about: `action in [Action::\"exec\", Action::\"read\", Action::\"write\"]`",
+            ),
         ] {
             if is_there {
                 found.push((key, form, format!("this version does not enforce `{form}`"), mend));
@@ -103,7 +108,10 @@ impl Document {
 
     /// What the policies of this version keep of it.
     pub(crate) fn into_policy(self) -> Policy {
-        let Document { name, about, hash, root, require, landlock_min, limits, lease, files, .. } = self;
-        Policy { name, about, hash, root, require, landlock_min, limits, lease, files }
+        let Document {
+            name, about, hash, root, require, landlock_min, limits, lease, files, forbids, ..
+        } = self;
+        let decided = Default::default();
+        Policy { name, about, hash, root, require, landlock_min, limits, lease, files, forbids, decided }
     }
 }

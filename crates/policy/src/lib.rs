@@ -21,6 +21,7 @@ mod commit;
 mod compute;
 mod contradictions;
 mod decide;
+pub mod engine;
 mod explain;
 mod form;
 mod host;

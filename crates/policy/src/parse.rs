@@ -84,6 +84,12 @@ impl Places<'_> {
         self.spans.insert(rule, span);
     }
 
+    /// Where `part` of the string `whole` is, which is the value at `span`: the value, if escapes hide the place.
+    pub(crate) fn within(&self, span: &Range<usize>, whole: &str, part: &Range<usize>) -> Range<usize> {
+        let at = self.text.get(span.clone()).and_then(|written| written.find(whole));
+        at.map_or(span.clone(), |at| span.start + at + part.start..span.start + at + part.end)
+    }
+
     /// The line of a byte, from 1.
     pub(crate) fn line(&self, offset: usize) -> u32 {
         let line = self.text[..offset].matches('\n').count() + 1;
@@ -116,8 +122,10 @@ pub(crate) fn read(source: &[u8], origin: &str, chain: &Chain<'_>, report: &mut 
         Some(table) => lease::read(report, table, Lease::default()),
         None => Lease::default(),
     };
+    let name = name.map(|(name, _)| name.to_owned()).unwrap_or_default();
+    let forbids = tools::cedar(root, &name, places, report);
     let mut asked = Document {
-        name: name.map(|(name, _)| name.to_owned()).unwrap_or_default(),
+        name,
         about: about.map(|(about, _)| about.to_owned()),
         hash: hash_of(source),
         tier: tier(root, report),
@@ -133,7 +141,7 @@ pub(crate) fn read(source: &[u8], origin: &str, chain: &Chain<'_>, report: &mut 
         budget: tools::budget(root, report),
         children_max: tools::children(root, report),
         ask: tools::ask(root, places, report),
-        forbids: tools::cedar(root, report),
+        forbids,
         examples: tools::examples(root, places, report),
         read: Read::default(),
     };

@@ -21,7 +21,12 @@ impl Word {
         Word(text.split('*').map(str::to_owned).collect())
     }
 
-    /// The word itself, if it holds no `*`.
+    /// A word that stands for itself alone, stars included.
+    pub fn exact(text: &str) -> Word {
+        Word(vec![text.to_owned()])
+    }
+
+    /// The word itself, if it stands for no other.
     pub fn literal(&self) -> Option<&str> {
         match self.0.as_slice() {
             [word] => Some(word),

@@ -1,5 +1,7 @@
 //! A document that was read and accepted.
 
+use crate::Forbid;
+use crate::decide::Decided;
 use crate::zones::{FileRule, ZoneError, first_conflict};
 use model::{Lease, Limits, Wall, Walls};
 
@@ -42,6 +44,9 @@ pub struct Policy {
     pub(crate) limits: Limits,
     pub(crate) lease: Lease,
     pub(crate) files: Vec<FileRule>,
+    /// What the `cedar` blocks of the document, and of those around it, forbid.
+    pub(crate) forbids: Vec<Forbid>,
+    pub(crate) decided: Decided,
 }
 
 impl Policy {
@@ -96,11 +101,25 @@ impl Policy {
     /// # Errors
     /// A zone that overlaps another, or one zone too many.
     pub fn with_zones(mut self, extra: Vec<FileRule>) -> Result<Policy, ZoneError> {
+        let before = self.files.len();
         self.files.extend(extra.into_iter().map(FileRule::added));
-        match first_conflict(&self.files) {
-            Some((_, error)) => Err(error),
-            None => Ok(self),
+        if let Some((_, error)) = first_conflict(&self.files) {
+            return Err(error);
         }
+        self.decided.add_zones(before, &self.files);
+        Ok(self)
+    }
+
+    /// What the `cedar` blocks of the document, and of those around it, forbid.
+    pub fn forbids(&self) -> &[Forbid] {
+        &self.forbids
+    }
+
+    /// This policy with more that is forbidden.
+    pub fn with_forbids(mut self, more: Vec<Forbid>) -> Policy {
+        self.forbids.extend(more);
+        self.decided = Decided::default();
+        self
     }
 }
 

@@ -183,11 +183,6 @@ pub(crate) fn first_conflict(rules: &[FileRule]) -> Option<(usize, ZoneError)> {
     })
 }
 
-/// Whether a path belongs to the sandbox's system.
-pub(crate) fn is_system(path: &str) -> bool {
-    RESERVED.iter().any(|tree| beneath(path, tree))
-}
-
 /// Whether `path` is `tree` or lies inside.
 pub(crate) fn beneath(path: &str, tree: &str) -> bool {
     path.strip_prefix(tree).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -153,7 +153,7 @@ fn root_is_denied_unless_the_policy_says_otherwise() {
 fn files_are_touched_as_root_only_where_the_policy_grants_root() {
     let asked = |path: &str, user| FileRequest { op: FileOp::MakeDir, path: path.into(), to: None, user };
     let permit = policy("").file(asked("/tmp/a", User::User)).unwrap();
-    assert_eq!(permit.decision().rule, "files (as the user may inside)");
+    assert_eq!(permit.decision().rule, "tmp");
     let denied = policy("").file(asked("/tmp/\x1b", User::Root)).unwrap_err();
     assert_eq!(denied.to_string(), r"denied by the rule `root`: make-dir `/tmp/\x1b` as root");
     assert!(policy("root = true").file(asked("/tmp/a", User::Root)).is_ok());

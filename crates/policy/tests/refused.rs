@@ -152,7 +152,11 @@ fn what_this_version_does_not_enforce_is_refused_by_name() {
         ("[[tools]]\nname = \"git\"\nprogram = \"/usr/bin/git\"", "3:3", "does not enforce `[[tools]]`"),
         ("[budget]\nrequests = 1", "3:2", "does not enforce `[budget]`"),
         ("[children]\nmost = 4", "3:2", "does not enforce `[children]`"),
-        ("cedar = \"\"\"\nforbid (principal, action, resource);\n\"\"\"", "3:9", "does not enforce `cedar`"),
+        (
+            "cedar = \"\"\"\nforbid (principal, action, resource);\n\"\"\"",
+            "3:9",
+            "does not enforce `cedar policies about `use``",
+        ),
         ("tier = \"gvisor\"", "3:8", "does not build the tier `gvisor`"),
         ("tier = \"microvm\"", "3:8", "does not build the tier `microvm`"),
     ]);

@@ -16,7 +16,7 @@ pub(super) fn tell(form: Form, answer: &Answer, exit: Exit) {
 }
 
 fn lines(answer: &Answer) -> Vec<String> {
-    let Answer { kernel, profile, cgroup, landlock, state, walls, policies, trial, sound } = answer;
+    let Answer { kernel, profile, cgroup, landlock, state, walls, policies, trial, solver, sound } = answer;
     let old = if kernel.enough { "" } else { ": TOO OLD, boot a newer one" };
     let cgroups = match cgroup.kind {
         "none" => "none for this caller".to_owned(),
@@ -56,6 +56,10 @@ fn lines(answer: &Answer) -> Vec<String> {
     });
     lines.extend(trial.mend.iter().map(|mend| format!("{:<18} mend: {mend}", "")));
     lines.extend(trial.differs.iter().map(|what| format!("{:<18} BUT {what}", "")));
+    lines.push(match solver {
+        Some(found) => format!("policy diff, prove {found}"),
+        None => format!("policy diff, prove no solver: {}", analysis::HOW_TO_GET),
+    });
     if !sound {
         lines.push("NOT everything that the policy `default` requires stands here".to_owned());
     }

@@ -3,6 +3,7 @@
 
 use super::net::words;
 use super::{Places, is_name};
+use crate::engine;
 use crate::form::{Ask, AskWhen, Budget, Example, Forbid, Tool};
 use crate::keys::{
     self, ARGS, BYTES_OUT, CEDAR, EXAMPLE_ALLOW, EXAMPLE_DENY, MOST, PROGRAM, REQUESTS, TIMEOUT, TOOL_MEMORY,
@@ -139,10 +140,16 @@ fn when(text: &str) -> Result<AskWhen, (String, &'static str)> {
     }
 }
 
-/// The `cedar` block, whole.
-pub(super) fn cedar(root: &Table, report: &mut Report) -> Vec<Forbid> {
+/// The `cedar` block: policies that forbid.
+pub(super) fn cedar(root: &Table, name: &str, places: &Places<'_>, report: &mut Report) -> Vec<Forbid> {
     let text = report.value(root, &CEDAR, |value| value.text().filter(|text| !text.trim().is_empty()));
-    text.map(|(text, _)| Forbid { rule: "cedar".to_owned(), text: text.to_owned() }).into_iter().collect()
+    let Some((text, span)) = text else { return Vec::new() };
+    engine::forbids(text, name).unwrap_or_else(|problems| {
+        for problem in problems {
+            report.refuse(places.within(&span, text, &problem.span), problem.message, problem.help);
+        }
+        Vec::new()
+    })
 }
 
 pub(super) fn examples(root: &Table, places: &mut Places<'_>, report: &mut Report) -> Vec<Example> {

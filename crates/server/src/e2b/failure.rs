@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use model::{Denial, quote};
 use node::host::Error;
+use policy::engine::Action;
 use serde_json::json;
 use std::borrow::Cow;
 use std::io::ErrorKind;
@@ -111,6 +112,20 @@ impl Failure {
     /// What a rule refuses, in words that clients know.
     pub(crate) fn worded(kind: Kind, denial: Denial, message: String) -> Failure {
         Failure::Denied(Refused { kind, denial, message: Some(message), retry_after_s: None }.into())
+    }
+
+    /// What failed of a request that only looks at `path`.
+    ///
+    /// Where no rule gives a path, nothing of it is inside: E2B's clients are told so, and the denial goes along. A path that
+    /// a rule forbids may well be there, and stays denied.
+    pub(crate) fn looking(path: &[u8], error: Error) -> Failure {
+        match error {
+            Error::Denied(denial) if denial.rule == Action::Read.otherwise() => {
+                let message = format!("path '{}' does not exist", quote(path));
+                Failure::worded(Kind::NotFound, denial, message)
+            }
+            error => error.into(),
+        }
     }
 
     /// What names a feature that E2B has and this server has not.

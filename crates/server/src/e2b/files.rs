@@ -47,7 +47,8 @@ pub(crate) async fn download(call: Call) -> Outcome {
         return fail(Kind::Invalid, "path: no file is named");
     };
     let target = Target { user: user::named(query.get("username"))?, path: path(Cow::Borrowed(text))? };
-    let (entry, reader) = sandbox.read(&target).await?;
+    let (entry, reader) =
+        sandbox.read(&target).await.map_err(|error| Failure::looking(&target.path, error))?;
     let name = disposition(&entry);
     let mut response = Response::new(content(reader).await?);
     let headers = response.headers_mut();

@@ -10,8 +10,9 @@ use crate::bounds::{LIST_DEPTH_MAX, LIST_ENTRIES_STEP};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::AUTHORIZATION;
-use node::host::{Entry, EntryKind, Target};
+use node::host::{Entry, EntryKind, Error, Sandbox, Target};
 use policy::User;
+use policy::engine::Action;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 use std::borrow::Cow;
@@ -123,8 +124,8 @@ fn user_of(call: &Call) -> Result<User, Failure> {
 
 pub(crate) async fn stat(call: Call) -> Outcome {
     let (sandbox, user) = (call.sandbox()?, user_of(&call)?);
-    let path = wanted(call.message::<Naming>().await?.path)?;
-    let entry = sandbox.stat(&Target { user, path }).await?;
+    let target = Target { user, path: wanted(call.message::<Naming>().await?.path)? };
+    let entry = sandbox.stat(&target).await.map_err(|error| Failure::looking(&target.path, error))?;
     json(StatusCode::OK, &value!({"entry": EntryInfo::from(entry)}))
 }
 
@@ -137,7 +138,8 @@ pub(crate) async fn list_dir(call: Call) -> Outcome {
     }
     let target = Target { user, path: wanted(message.path)? };
     let Some(turn) = traffic.list(sandbox.id()).await else { return Err(Failure::Gone) };
-    let entries = sandbox.list(&target, depth.max(1)).await?;
+    let entries =
+        sandbox.list(&target, depth.max(1)).await.map_err(|error| Failure::looking(&target.path, error))?;
     let listing = Listing { entries: entries.into_iter(), stage: Stage::Begin };
     let body = Body::pieces(listing, None).holding(turn);
     Ok(typed(StatusCode::OK, "application/json", body))
@@ -191,8 +193,22 @@ pub(crate) async fn rename(call: Call) -> Outcome {
     let (sandbox, user) = (call.sandbox()?, user_of(&call)?);
     let message = call.message::<Move>().await?;
     let from = Target { user, path: wanted(message.source)? };
-    let entry = sandbox.rename(&from, &wanted(message.destination)?).await?;
-    json(StatusCode::OK, &value!({"entry": EntryInfo::from(entry)}))
+    match sandbox.rename(&from, &wanted(message.destination)?).await {
+        Ok(entry) => json(StatusCode::OK, &value!({"entry": EntryInfo::from(entry)})),
+        Err(error) => Err(taking(&sandbox, &from, error).await),
+    }
+}
+
+/// What failed of a request that takes `target` away. Whoever may not do so for want of a rule may still look there, and is
+/// told what looking tells: that there is nothing, if so.
+async fn taking(sandbox: &Sandbox, target: &Target, error: Error) -> Failure {
+    if !matches!(&error, Error::Denied(denial) if denial.rule == Action::Write.otherwise()) {
+        return error.into();
+    }
+    match sandbox.stat(target).await {
+        Err(looked) => Failure::looking(&target.path, looked),
+        Ok(_) => error.into(),
+    }
 }
 
 pub(crate) async fn remove(call: Call) -> Outcome {
@@ -201,8 +217,11 @@ pub(crate) async fn remove(call: Call) -> Outcome {
     if text.is_empty() {
         return fail(Kind::Invalid, "path: nothing is named");
     }
-    sandbox.remove(&Target { user, path: path(Cow::Owned(text))? }).await?;
-    json(StatusCode::OK, &value!({}))
+    let target = Target { user, path: path(Cow::Owned(text))? };
+    match sandbox.remove(&target).await {
+        Ok(()) => json(StatusCode::OK, &value!({})),
+        Err(error) => Err(taking(&sandbox, &target, error).await),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,126 @@
+//! `casemate policy diff` and `casemate policy prove`.
+
+use super::document;
+use crate::Exit;
+use crate::output::{self, Form};
+use analysis::{Finding, HOW_TO_GET, Prover, QUESTIONS};
+use serde_json::{Value, json};
+use std::ffi::OsStr;
+
+pub(super) fn diff(old: &OsStr, new: &OsStr, form: Form) -> Exit {
+    let (old, new) = match (document(old, form), document(new, form)) {
+        (Ok((old, _)), Ok((new, _))) => (old, new),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
+    };
+    // The same text needs no solver.
+    if old.hash == new.hash {
+        return tell_diff(&analysis::Diff::default(), form);
+    }
+    let mut prover = match prover(form) {
+        Ok(prover) => prover,
+        Err(exit) => return exit,
+    };
+    tell_diff(&analysis::diff(&old, &new, &mut prover), form)
+}
+
+fn tell_diff(found: &analysis::Diff, form: Form) -> Exit {
+    match form {
+        Form::Json => {
+            let opened: Vec<Value> = found
+                .opened
+                .iter()
+                .map(|opened| {
+                    json!({"rule": opened.rule, "example": opened.example.to_string(), "asked": opened.asked})
+                })
+                .collect();
+            let proved = opened.is_empty() && found.unproved.is_empty();
+            output::print(
+                &json!({"opened": opened, "unproved": found.unproved, "proved": proved}).to_string(),
+            );
+        }
+        Form::Text => {
+            for opened in &found.opened {
+                let asked = if opened.asked { ", once a person agrees" } else { "" };
+                output::print(&format!("opened by `{}`{asked}: {}", opened.rule, opened.example));
+            }
+            for unproved in &found.unproved {
+                output::print(&format!("not known: {unproved}"));
+            }
+            if found.opened.is_empty() && found.unproved.is_empty() {
+                output::print("nothing became possible: proved for all acts");
+            }
+        }
+    }
+    match (found.opened.is_empty(), found.unproved.is_empty()) {
+        (false, _) => Exit::NotSound,
+        (true, false) => Exit::NotKnown,
+        (true, true) => Exit::Ok,
+    }
+}
+
+pub(super) fn prove(policy: &OsStr, question: &str, form: Form) -> Exit {
+    let Some((_, question, asked)) = QUESTIONS.iter().find(|(name, _, _)| *name == question) else {
+        let names: Vec<&str> = QUESTIONS.iter().map(|(name, _, _)| *name).collect();
+        let message = format!("`{}` is no question that can be answered", model::quote(question));
+        return output::failure(
+            form,
+            &message,
+            Some(&format!("ask one of: {}", names.join(", "))),
+            Exit::Usage,
+        );
+    };
+    let document = match document(policy, form) {
+        Ok((document, _)) => document,
+        Err(exit) => return exit,
+    };
+    let mut prover = match prover(form) {
+        Ok(prover) => prover,
+        Err(exit) => return exit,
+    };
+    let proof = analysis::prove(&document, *question, &mut prover);
+    let mut exit = Exit::Ok;
+    let mut told = Vec::new();
+    for finding in &proof.findings {
+        let (kind, said, act) = match finding {
+            Finding::Proved(said) => ("proved", said, None),
+            Finding::Example(said, act) => ("example", said, Some(act.to_string())),
+            Finding::Told(said) => ("told", said, None),
+            Finding::Unknown(said) => ("not known", said, None),
+        };
+        exit = match (finding, exit) {
+            (Finding::Unknown(_), _) => Exit::NotKnown,
+            (Finding::Example(..), Exit::Ok) => Exit::NotSound,
+            (_, exit) => exit,
+        };
+        told.push((kind, said, act));
+    }
+    match form {
+        Form::Json => {
+            let findings: Vec<Value> = told
+                .iter()
+                .map(|(kind, said, act)| json!({"kind": kind, "said": said, "example": act}))
+                .collect();
+            output::print(&json!({"question": asked, "findings": findings}).to_string());
+        }
+        Form::Text => {
+            output::print(asked);
+            for (kind, said, act) in told {
+                let act = act.map_or_else(String::new, |act| format!(": {act}"));
+                output::print(&format!("  {kind}: {said}{act}"));
+            }
+        }
+    }
+    exit
+}
+
+/// A solver, or the word that nothing can be proved without one.
+fn prover(form: Form) -> Result<Prover, Exit> {
+    let missing = || {
+        let message = "not known: there is no solver here, and without one nothing is proved";
+        output::failure(form, message, Some(HOW_TO_GET), Exit::NotKnown)
+    };
+    let found = analysis::find().ok_or_else(missing)?;
+    Prover::start(&found).map_err(|error| {
+        output::failure(form, &format!("not known: {error}"), Some(HOW_TO_GET), Exit::NotKnown)
+    })
+}
