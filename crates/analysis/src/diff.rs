@@ -3,7 +3,7 @@
 use crate::model;
 use crate::query::{Failed, Prover, World, texts};
 use policy::engine::{Action, Effect, Engine, Rule};
-use policy::{Act, Document};
+use policy::{Act, Beside, Document, Exceeds};
 use std::collections::BTreeSet;
 
 /// What a change of policy opens.
@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 pub struct Diff {
     /// What became possible, each with an act that shows it. None, and nothing unproved: nothing became possible.
     pub opened: Vec<Opened>,
+    /// What became wider and is no act: another directory of the host behind a zone, a commit that may bring more.
+    pub wider: Vec<Exceeds>,
     /// What could not be proved, nor shown.
     pub unproved: Vec<String>,
 }
@@ -18,7 +20,7 @@ pub struct Diff {
 /// One thing that became possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// The new rule that allows it.
+    /// The new rule that allows it, as the engine names it.
     pub rule: String,
     /// An act that the new policy allows and the old one does not.
     pub example: Act,
@@ -26,9 +28,12 @@ pub struct Opened {
     pub asked: bool,
 }
 
-/// What `new` allows and `old` does not, for every act there is.
+/// What `new` allows and `old` does not, for every act there is and beside them.
 pub fn diff(old: &Document, new: &Document, prover: &mut Prover) -> Diff {
-    let mut found = Diff::default();
+    let Beside { wider, unknown } = new.beside(old);
+    let unknown =
+        unknown.into_iter().map(|rule| format!("whether `{rule}` may do more often, longer or with more"));
+    let mut found = Diff { opened: Vec::new(), wider, unproved: unknown.collect() };
     compare(old, new, false, prover, &mut found);
     // Once more as if a person had agreed to everything: what is asked about in both is no difference above.
     if !old.ask.is_empty() || !new.ask.is_empty() {
@@ -94,9 +99,12 @@ fn compare_action(
         let one = std::iter::once(rule.text.as_str()).chain(forbids());
         let Some(env) = prover.beyond(&world, one, narrow())? else { continue };
         any = true;
-        match model::act(&env, action, &world.ids, shows) {
+        // In plainer words an act may be another rule's; what is shown is the rule that the engine names.
+        let by_it = |act: &Act| shows(act) && new.decide(act).rule == rule.name;
+        let example = model::act(&env, action, &world.ids, by_it);
+        match example.or_else(|| model::act(&env, action, &world.ids, shows)) {
             Some(example) => {
-                let opened = Opened { rule: rule.name.clone(), example, asked };
+                let opened = Opened { rule: new.decide(&example).rule, example, asked };
                 let same = |other: &Opened| other.rule == opened.rule && other.example == opened.example;
                 if !found.opened.iter().any(same) {
                     found.opened.push(opened);

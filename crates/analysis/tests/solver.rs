@@ -36,6 +36,18 @@ fn opened(old: &str, new: &str) -> Vec<(String, String)> {
     diff.opened.iter().map(|opened| (opened.rule.clone(), opened.example.to_string())).collect()
 }
 
+#[test]
+fn another_directory_behind_a_zone_is_told_though_no_act_is_new() {
+    let Some(mut prover) = prover() else { return };
+    let read =
+        |from: &str| document(&format!("[[files]]\nat = \"/in\"\naccess = \"read\"\nfrom = \"{from}\"\n"));
+    let found = diff(&read("./a"), &read("/etc"), &mut prover);
+    let wider: Vec<&str> = found.wider.iter().map(|wider| wider.rule.as_str()).collect();
+    assert_eq!((wider, found.opened, found.unproved), (vec!["files[1] /in"], vec![], vec![]));
+    let found = diff(&read("./a"), &read("./a/b"), &mut prover);
+    assert!(found.wider.is_empty() && found.opened.is_empty() && found.unproved.is_empty(), "{found:?}");
+}
+
 /// Which of several examples a solver finds is its own business: each has to begin as expected.
 fn shows(opened: &[(String, String)], expected: &[(&str, &str)]) {
     let fits = |((rule, example), (by, begin)): (&(String, String), &(&str, &str))| {

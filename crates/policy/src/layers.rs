@@ -11,8 +11,11 @@ use crate::parse::hash_of;
 use crate::pattern::Pattern;
 use model::{Lease, Limits, Then};
 
+mod beside;
 mod files;
 mod net;
+
+pub use beside::Beside;
 
 /// The first rule by which a document asks for more than the one around it allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +43,7 @@ impl Document {
     /// # Errors
     /// The first rule of this document, in the order of its text, that exceeds the other.
     pub fn narrow(&self, within: &Document) -> Result<Document, Exceeds> {
-        let (mut narrowed, exceeded) = merge(self, within);
+        let (mut narrowed, exceeded) = merge(self, within, Values::Written);
         if let Some(first) = exceeded.into_iter().min_by_key(|exceeds| self.read.order(&exceeds.key)) {
             return Err(first);
         }
@@ -54,12 +57,22 @@ impl Document {
 /// What is found while two documents are compared.
 struct Comparison<'d> {
     asked: &'d Document,
+    values: Values,
     exceeded: Vec<Exceeds>,
+}
+
+/// Which single values of a document are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Those that it has written; the rest comes from the outer document.
+    Written,
+    /// All, those that hold by default too.
+    Holding,
 }
 
 impl Comparison<'_> {
     fn has(&self, key: &str) -> bool {
-        self.asked.read.written.contains(key)
+        self.values == Values::Holding || self.asked.read.written.contains(key)
     }
 
     fn exceeds(&mut self, key: &str, rule: String, asked: String, most: String, mend: &'static str) {
@@ -85,8 +98,8 @@ const RULE: &str =
     "ask for what one rule of the policy around this one allows, or have that one widened by whoever may";
 
 /// The inner document with what it has from the outer one, and everything by which it exceeds that, in no order.
-pub(crate) fn merge(asked: &Document, within: &Document) -> (Document, Vec<Exceeds>) {
-    let mut comparison = Comparison { asked, exceeded: Vec::new() };
+pub(crate) fn merge(asked: &Document, within: &Document, values: Values) -> (Document, Vec<Exceeds>) {
+    let mut comparison = Comparison { asked, values, exceeded: Vec::new() };
     let c = &mut comparison;
     let mut merged = asked.clone();
     merged.tier = c.value("tier", (asked.tier, within.tier), asked.tier >= within.tier, tier);
@@ -229,15 +242,17 @@ fn tools(c: &mut Comparison<'_>, within: &Document) -> Option<Vec<Tool>> {
 
 impl Tool {
     fn is_within(&self, outer: &Tool) -> bool {
+        self.program == outer.program && is_covered(&self.args, &outer.args) && self.is_bounded_by(outer)
+    }
+
+    /// Whether a call takes no more time and memory.
+    fn is_bounded_by(&self, outer: &Tool) -> bool {
         let less = |asked: Option<u64>, most: Option<u64>| match (asked, most) {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(asked), Some(most)) => asked <= most,
         };
-        self.program == outer.program
-            && is_covered(&self.args, &outer.args)
-            && less(self.timeout_ms, outer.timeout_ms)
-            && less(self.memory_bytes, outer.memory_bytes)
+        less(self.timeout_ms, outer.timeout_ms) && less(self.memory_bytes, outer.memory_bytes)
     }
 }
 

@@ -55,7 +55,7 @@ pub use explain::Line;
 pub use form::*;
 pub use import::{Imported, Left, SETTINGS_BYTES_MAX, import_claude_code};
 pub use later::Unenforced;
-pub use layers::Exceeds;
+pub use layers::{Beside, Exceeds};
 pub use parse::{SOURCE_BYTES_MAX, hash_of};
 pub use pattern::{Pattern, Rest, WORDS_MAX, Word};
 pub use policy::{ALWAYS, Policy};

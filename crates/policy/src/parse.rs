@@ -155,7 +155,7 @@ pub(crate) fn read(source: &[u8], origin: &str, chain: &Chain<'_>, report: &mut 
         if let Some(error) = outer.files.iter().find_map(|zone| zone.check().err()) {
             report.refuse(span, error.to_string(), error.mend());
         }
-        let (merged, exceeded) = layers::merge(&asked, &outer);
+        let (merged, exceeded) = layers::merge(&asked, &outer, layers::Values::Written);
         for exceeds in exceeded {
             let message = format!("{exceeds}, says {}", excerpt(reference));
             report.refuse(asked.read.place(&exceeds.key), message, exceeds.mend);

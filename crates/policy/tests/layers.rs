@@ -185,6 +185,53 @@ fn a_document_that_is_wider_than_what_it_extends_is_refused_at_its_rule() {
 }
 
 #[test]
+fn what_is_wider_beside_acts_is_told() {
+    let read =
+        |from: &str, at: &str| format!("[[files]]\nat = \"{at}\"\naccess = \"read\"\nfrom = \"{from}\"\n");
+    let net = |more: &str| format!("[[net.allow]]\nhost = \"a.example.com\"\n{more}\n");
+    let tool = |name: &str, more: &str| {
+        format!("[[tools]]\nname = \"{name}\"\nprogram = \"/usr/bin/git\"\n{more}\n")
+    };
+    let secret = "[secrets.key]\nfrom = \"env:KEY\"\nheader = \"Authorization: Bearer {}\"\n";
+    let walls = "[walls]\nrequire = [\"own-uid\"]\nlandlock = 3\n";
+    let wider: &[(&str, &str, &str)] = &[
+        (&read("./a", "/in"), &read("./b", "/in"), "files[1] /in"),
+        (&read("./a", "/in"), &read("./a", "/tmp/in"), "files[1] /tmp/in"),
+        ("", &read("./a", "/home/user/in"), "files[1] /home/user/in"),
+        (&net("rate = \"5/m\""), &net(""), "net[1] a.example.com"),
+        (&net(""), &(net("secret = \"key\"") + secret), "net[1] a.example.com"),
+        (&tool("git", "timeout = \"1m\""), &tool("git", "timeout = \"2m\""), "tools git"),
+        (walls, "", "walls.landlock"),
+        (walls, "[walls]\nlandlock = 3\n", "walls.require"),
+        ("[lease]\nthen = \"end\"\n", "", "lease.then"),
+        ("[budget]\nrequests = 5\n", "[budget]\nrequests = 6\n", "budget.requests"),
+        ("", "[children]\nmost = 1\n", "children.most"),
+        ("tier = \"gvisor\"\n", "", "tier"),
+    ];
+    for (old, new, rule) in wider {
+        let found = plain(new).beside(&plain(old));
+        assert!(found.wider.iter().any(|wider| wider.rule == *rule), "{old} -> {new}: {found:?}");
+        assert_eq!(plain(old).beside(&plain(old)), policy::Beside::default(), "{old}");
+        assert_eq!(plain(new).beside(&plain(new)), policy::Beside::default(), "{new}");
+    }
+    // What acts tell is left to them.
+    for (old, new) in [
+        ("", "root = true\n[compute]\nmemory = \"8GiB\"\n"),
+        ("", "[[files]]\nat = \"/work\"\naccess = \"scratch\"\n"),
+        ("", &net("rate = \"5/m\"")),
+        (&tool("git", "timeout = \"1m\""), &tool("git", "timeout = \"1m\"\nargs = [[\"status\"]]")),
+    ] {
+        assert_eq!(plain(new).beside(&plain(old)), policy::Beside::default(), "{old} -> {new}");
+    }
+    // Two old rules, of which neither covers the new one: what they bound together, structure does not tell.
+    let two = net("methods = [\"GET\"]\nrate = \"5/m\"") + &net("methods = [\"PUT\"]\nrate = \"5/m\"");
+    let one = net("methods = [\"GET\", \"PUT\"]\nrate = \"5/m\"");
+    assert_eq!(plain(&one).beside(&plain(&two)).unknown, ["net[1] a.example.com"]);
+    let renamed = plain(&tool("other", "timeout = \"2m\"")).beside(&plain(&tool("git", "timeout = \"1m\"")));
+    assert_eq!(renamed.unknown, ["tools other"]);
+}
+
+#[test]
 fn a_chain_that_does_not_end_or_cannot_be_read_is_refused() {
     let error = |reference: &str, library: &Shelf| {
         document(&format!("extends = \"{reference}\""), library).expect_err(reference)

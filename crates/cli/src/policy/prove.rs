@@ -8,12 +8,22 @@ use serde_json::{Value, json};
 use std::ffi::OsStr;
 
 pub(super) fn diff(old: &OsStr, new: &OsStr, form: Form) -> Exit {
-    let (old, new) = match (document(old, form), document(new, form)) {
-        (Ok((old, _)), Ok((new, _))) => (old, new),
+    // What a zone shows of the host is seen from where its document is.
+    let rooted = |word: &OsStr| {
+        let (document, _) = document(word, form)?;
+        let directory =
+            std::path::absolute(word).ok().and_then(|path| path.parent()?.to_str().map(str::to_owned));
+        Ok(match directory {
+            Some(directory) => document.rooted(&directory),
+            None => document,
+        })
+    };
+    let (old, new) = match (rooted(old), rooted(new)) {
+        (Ok(old), Ok(new)) => (old, new),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    // The same text needs no solver.
-    if old.hash == new.hash {
+    // The same text in the same place needs no solver.
+    if old == new {
         return tell_diff(&analysis::Diff::default(), form);
     }
     let mut prover = match prover(form) {
@@ -33,29 +43,40 @@ fn tell_diff(found: &analysis::Diff, form: Form) -> Exit {
                     json!({"rule": opened.rule, "example": opened.example.to_string(), "asked": opened.asked})
                 })
                 .collect();
-            let proved = opened.is_empty() && found.unproved.is_empty();
-            output::print(
-                &json!({"opened": opened, "unproved": found.unproved, "proved": proved}).to_string(),
-            );
+            let wider: Vec<Value> = found
+                .wider
+                .iter()
+                .map(|wider| json!({"rule": wider.rule, "asked": wider.asked, "before": wider.most}))
+                .collect();
+            let proved = opened.is_empty() && wider.is_empty() && found.unproved.is_empty();
+            let all = json!({"opened": opened, "wider": wider, "unproved": found.unproved, "proved": proved});
+            output::print(&all.to_string());
         }
         Form::Text => {
             for opened in &found.opened {
                 let asked = if opened.asked { ", once a person agrees" } else { "" };
                 output::print(&format!("opened by `{}`{asked}: {}", opened.rule, opened.example));
             }
+            for wider in &found.wider {
+                output::print(&format!("wider by `{}`: {}; before: {}", wider.rule, wider.asked, wider.most));
+            }
             for unproved in &found.unproved {
                 output::print(&format!("not known: {unproved}"));
             }
-            if found.opened.is_empty() && found.unproved.is_empty() {
+            if is_no_wider(found) && found.unproved.is_empty() {
                 output::print("nothing became possible: proved for all acts");
             }
         }
     }
-    match (found.opened.is_empty(), found.unproved.is_empty()) {
+    match (is_no_wider(found), found.unproved.is_empty()) {
         (false, _) => Exit::NotSound,
         (true, false) => Exit::NotKnown,
         (true, true) => Exit::Ok,
     }
+}
+
+fn is_no_wider(found: &analysis::Diff) -> bool {
+    found.opened.is_empty() && found.wider.is_empty()
 }
 
 pub(super) fn prove(policy: &OsStr, question: &str, form: Form) -> Exit {

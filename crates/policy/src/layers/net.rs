@@ -39,7 +39,8 @@ fn nearest(rule: &NetRule, outer: &[NetRule]) -> String {
 }
 
 impl NetRule {
-    fn is_within(&self, outer: &NetRule) -> bool {
+    /// Whether all requests that it lets through are requests that another does.
+    pub(super) fn asks_within(&self, outer: &NetRule) -> bool {
         let listed = |asked: &Option<Vec<String>>, outer: &Option<Vec<String>>| match (asked, outer) {
             (_, None) => true,
             (None, Some(_)) => false,
@@ -49,7 +50,10 @@ impl NetRule {
             && self.ports.iter().all(|port| outer.ports.contains(port))
             && listed(&self.methods, &outer.methods)
             && is_covered(&self.paths, &outer.paths)
-            && (self.secret.is_none() || self.secret == outer.secret)
+    }
+
+    fn is_within(&self, outer: &NetRule) -> bool {
+        self.asks_within(outer) && (self.secret.is_none() || self.secret == outer.secret)
     }
 }
 
