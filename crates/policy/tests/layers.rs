@@ -1,6 +1,6 @@
 //! Documents within documents.
 
-use policy::{Act, Document, Library, Limit, NoLibrary, Policy, shipped};
+use policy::{Act, Document, Library, NoLibrary, Policy, shipped};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::collections::BTreeMap;
@@ -394,22 +394,39 @@ proptest! {
         let (text, asked, outer) = (asked.clone(), plain(&asked), plain(&outer));
         prop_assert_eq!(asked.narrow(&asked).unwrap(), asked.clone());
         let Ok(narrowed) = asked.narrow(&outer) else { return Ok(()) };
+        let completed = completed(&text, &asked, &outer);
         for act in acts().iter().filter(|act| narrowed.allows_plainly(act).0) {
             prop_assert!(outer.allows_plainly(act).0, "the outer one denies {act}");
-            // What the inner one leaves out it has from the outer one, and says nothing about by itself.
-            let says = match act {
-                Act::Request(_) => !asked.net.is_empty(),
-                Act::Read { .. } | Act::Write { .. } => !asked.files.is_empty(),
-                Act::Use { limit: Limit::Wall, .. } => false,
-                Act::Use { .. } => text.contains("[compute]"),
-                _ => true,
-            };
-            // Where root may write outside the zones, everybody may read.
-            let of_root = act.to_string().contains("root") || matches!(act, Act::Read { .. });
-            let as_root = of_root && !text.contains("root =");
-            prop_assert!(!says || as_root || asked.allows_plainly(act).0, "the inner one denies {act}");
+            prop_assert!(completed.allows_plainly(act).0, "the inner one denies {act}");
         }
     }
+}
+
+/// What the inner document means within the outer one: what it leaves out it leaves to that one, and denies nothing by it. So
+/// where it says nothing about `root`, it does not mean the `false` that a document has on its own.
+fn completed(text: &str, asked: &Document, outer: &Document) -> Document {
+    let mut whole = asked.clone();
+    if !text.contains("root =") {
+        whole.root = outer.root;
+    }
+    // The tails write these three together.
+    let written = asked.limits;
+    whole.limits = outer.limits;
+    if text.contains("[compute]") {
+        whole.limits.memory_bytes = written.memory_bytes;
+        whole.limits.pids = written.pids;
+        whole.limits.cpu_milli = written.cpu_milli;
+    }
+    if whole.files.is_empty() {
+        whole.files.clone_from(&outer.files);
+    }
+    if whole.net.is_empty() {
+        whole.net.clone_from(&outer.net);
+    }
+    if whole.tools.is_none() {
+        whole.tools.clone_from(&outer.tools);
+    }
+    whole
 }
 
 #[test]
