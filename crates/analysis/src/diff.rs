@@ -1,10 +1,9 @@
 //! What became possible from one policy to another.
 
 use crate::model;
-use crate::query::{Failed, Prover, World, texts};
+use crate::query::{Failed, Prover, World, concerning};
 use policy::engine::{Action, Effect, Engine, Rule};
 use policy::{Act, Beside, Document, Exceeds};
-use std::collections::BTreeSet;
 
 /// What a change of policy opens.
 #[derive(Debug, Default)]
@@ -64,41 +63,16 @@ fn compare_action(
     prover: &mut Prover,
     found: &mut Diff,
 ) -> Result<(), Failed> {
-    // The same permits, and every forbid still there: that is a proof, too.
-    let known: BTreeSet<&str> = texts(old, action).collect();
-    let about = |engine: &'_ Engine| -> Vec<Rule> {
-        engine.rules().iter().filter(|rule| rule.concerns(action)).cloned().collect()
-    };
-    let (old_rules, new_rules) = (about(old), about(new));
-    let kept: BTreeSet<&str> = new_rules.iter().map(|rule| rule.text.as_str()).collect();
-    let forbids_kept = old_rules
-        .iter()
-        .filter(|rule| rule.effect == Effect::Forbid)
-        .all(|rule| kept.contains(rule.text.as_str()));
-    let permits = || new_rules.iter().filter(|rule| rule.effect == Effect::Permit);
-    let changed: Vec<&Rule> =
-        permits().filter(|rule| !forbids_kept || !known.contains(rule.text.as_str())).collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let world = World::new(action, &[old, new], 0)?;
-    let forbids =
-        || new_rules.iter().filter(|rule| rule.effect == Effect::Forbid).map(|rule| rule.text.as_str());
-    let narrow = || old_rules.iter().map(|rule| rule.text.as_str());
-    // All at once first: where nothing opened, one question says so.
-    let all = changed.iter().map(|rule| rule.text.as_str()).chain(forbids());
-    if prover.beyond(&world, all, narrow())?.is_none() {
-        return Ok(());
-    }
-    let shows = |act: &Act| {
-        let allowed = |engine: &Engine| engine.decide(act).verdict == "allow";
-        allowed(new) && !allowed(old)
-    };
-    let mut any = false;
-    for rule in changed {
-        let one = std::iter::once(rule.text.as_str()).chain(forbids());
-        let Some(env) = prover.beyond(&world, one, narrow())? else { continue };
-        any = true;
+    for rule in of(new, action, Effect::Permit) {
+        let Some(question) = Question::about(rule, old, new, action) else { continue };
+        let world = World::new(action, &question.rules(), 0)?;
+        let wide = std::iter::once(&rule).chain(&question.forbids).map(|rule| rule.text.as_str());
+        let narrow = question.permitted.iter().chain(&question.gone).map(|rule| rule.text.as_str());
+        let Some(env) = prover.beyond(&world, wide, narrow)? else { continue };
+        let shows = |act: &Act| {
+            let allowed = |engine: &Engine| engine.decide(act).verdict == "allow";
+            allowed(new) && !allowed(old)
+        };
         // In plainer words an act may be another rule's; what is shown is the rule that the engine names.
         let by_it = |act: &Act| shows(act) && new.decide(act).rule == rule.name;
         let example = model::act(&env, action, &world.ids, by_it);
@@ -117,8 +91,40 @@ fn compare_action(
             )),
         }
     }
-    if !any {
-        found.unproved.push(format!("acts of `{}`: together the rules open something", action.name()));
-    }
     Ok(())
+}
+
+fn of(engine: &Engine, action: Action, effect: Effect) -> impl Iterator<Item = &Rule> {
+    concerning(engine, action).filter(move |rule| rule.effect == effect)
+}
+
+/// What has a say about the acts of one permit: all else is apart from it, or the same in both policies.
+struct Question<'e> {
+    rule: &'e Rule,
+    /// Permits of the old policy.
+    permitted: Vec<&'e Rule>,
+    /// Forbids of the old policy that the new one has no more.
+    gone: Vec<&'e Rule>,
+    /// Forbids of the new policy.
+    forbids: Vec<&'e Rule>,
+}
+
+impl<'e> Question<'e> {
+    /// None: the permit is an old one, and so is all that narrows it.
+    fn about(rule: &'e Rule, old: &'e Engine, new: &'e Engine, action: Action) -> Option<Question<'e>> {
+        let near = |engine: &'e Engine, effect: Effect| {
+            of(engine, action, effect).filter(|other| !rule.is_apart(other)).collect::<Vec<_>>()
+        };
+        let permitted = near(old, Effect::Permit);
+        let forbids = near(new, Effect::Forbid);
+        let mut gone = near(old, Effect::Forbid);
+        gone.retain(|gone| !forbids.iter().any(|forbid| forbid.text == gone.text));
+        let is_old = gone.is_empty() && permitted.iter().any(|other| other.text == rule.text);
+        (!is_old).then_some(Question { rule, permitted, gone, forbids })
+    }
+
+    fn rules(&self) -> Vec<&'e Rule> {
+        let Question { rule, permitted, gone, forbids } = self;
+        [&[*rule][..], permitted, gone, forbids].concat()
+    }
 }

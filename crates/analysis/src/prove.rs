@@ -1,7 +1,7 @@
 //! Questions that a policy has to answer.
 
 use crate::model;
-use crate::query::{Failed, Prover, World, texts};
+use crate::query::{Failed, Prover, World, about, concerning, texts};
 use policy::engine::{Action, Effect, Engine};
 use policy::{Access, Act, Document};
 
@@ -104,14 +104,13 @@ impl Proof {
 }
 
 fn forbids(engine: &Engine, action: Action) -> impl Iterator<Item = &str> {
-    let rules = engine.rules().iter();
-    rules
-        .filter(move |rule| rule.concerns(action) && rule.effect == Effect::Forbid)
+    concerning(engine, action)
+        .filter(move |rule| rule.effect == Effect::Forbid)
         .map(|rule| rule.text.as_str())
 }
 
 fn reach(engine: &Engine, prover: &mut Prover, proof: &mut Proof) -> Result<(), Failed> {
-    let world = World::new(Action::Request, &[engine], 0)?;
+    let world = World::new(Action::Request, &about(engine, Action::Request), 0)?;
     let permits =
         engine.rules().iter().filter(|rule| rule.concerns(Action::Request) && rule.effect == Effect::Permit);
     let mut any = false;
@@ -134,7 +133,7 @@ fn reach(engine: &Engine, prover: &mut Prover, proof: &mut Proof) -> Result<(), 
 fn private(engine: &Engine, prover: &mut Prover, proof: &mut Proof) -> Result<(), Failed> {
     const SAID: &str =
         "it can reach no name of the machine's own network, no metadata service, no name of one label";
-    let world = World::new(Action::Request, &[engine], 0)?;
+    let world = World::new(Action::Request, &about(engine, Action::Request), 0)?;
     // What is asked about, as a policy that forbids all else.
     let endings = ["arpa", "internal", "local", "localhost", "localdomain"];
     let own: Vec<String> = endings.iter().map(|last| format!("context.host.w0 == \"{last}\"")).collect();
@@ -167,7 +166,7 @@ fn secrets(
     prover: &mut Prover,
     proof: &mut Proof,
 ) -> Result<(), Failed> {
-    let world = World::new(Action::Request, &[engine], 0)?;
+    let world = World::new(Action::Request, &about(engine, Action::Request), 0)?;
     let rules: Vec<(&policy::NetRule, &policy::engine::Rule)> = document
         .net
         .iter()
@@ -222,7 +221,7 @@ fn trusted(
     for zone in zones.by_ref() {
         any = true;
         let names: Vec<&str> = zone.at().split('/').filter(|name| !name.is_empty()).collect();
-        let world = World::new(Action::Write, &[engine], names.len() + 3)?;
+        let world = World::new(Action::Write, &about(engine, Action::Write), names.len() + 3)?;
         for trusted in TRUSTED {
             let words: Vec<&str> = names.iter().copied().chain(trusted.split('/')).collect();
             let mut same = format!("context.path.count >= {}", words.len());
@@ -262,13 +261,13 @@ fn dead(engine: &Engine, prover: &mut Prover, proof: &mut Proof) -> Result<(), F
         }
         let mut lives = false;
         for action in Action::ALL.into_iter().filter(|action| rule.concerns(*action)) {
-            let world = World::new(action, &[engine], 0)?;
+            let world = World::new(action, &about(engine, action), 0)?;
             let found = if is_noun {
                 let policies = std::iter::once(rule.text.as_str()).chain(forbids(engine, action));
                 prover.allowed(&world, policies)?
             } else {
                 // Something that the others allow and this one forbids.
-                let others = engine.rules().iter().filter(|other| other.concerns(action) && *other != rule);
+                let others = concerning(engine, action).filter(|other| *other != rule);
                 let wide: Vec<&str> = others.map(|other| other.text.as_str()).collect();
                 prover.beyond(&world, wide.into_iter(), texts(engine, action))?
             };

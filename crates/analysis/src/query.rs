@@ -34,10 +34,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The world in which the rules of `engines` are compared, and `more` policies besides.
-    pub(crate) fn new(action: Action, engines: &[&Engine], paths: usize) -> Result<World, Failed> {
+    /// The world of rules, and of more policies that look at so many words of a path.
+    pub(crate) fn new(action: Action, rules: &[&Rule], paths: usize) -> Result<World, Failed> {
         let words = |list: &str| {
-            let most = engines.iter().map(|engine| engine.words(list)).max().unwrap_or(0);
+            let most = rules.iter().map(|rule| rule.words(list)).max().unwrap_or(0);
             if list == "path" { most.max(paths) } else { most }
         };
         let schema = Schema::from_cedarschema_str(&schema_of(words));
@@ -46,9 +46,7 @@ impl World {
         let part = |what: &str| what.parse().map_err(|error| Failed::new("a name", error));
         let action_uid = uid.parse().map_err(|error| Failed::new("an action", error))?;
         let env = RequestEnv::new(part("User")?, action_uid, part(action.resource())?);
-        let rules: Vec<&Rule> =
-            engines.iter().flat_map(|engine| engine.rules()).filter(|rule| rule.concerns(action)).collect();
-        let ids = named(&rules, action);
+        let ids = named(rules, action);
         Ok(World { action, schema, env, never: impossible(action, words, &ids), ids })
     }
 
@@ -100,7 +98,17 @@ impl Prover {
     }
 }
 
+/// The rules that concern an action. An address in place of a name is no act of a proof, as no rule permits one; and what
+/// forbids addresses takes long to compile.
+pub(crate) fn concerning(engine: &Engine, action: Action) -> impl Iterator<Item = &Rule> {
+    engine.rules().iter().filter(move |rule| rule.concerns(action) && !rule.is_about_addresses())
+}
+
+pub(crate) fn about(engine: &Engine, action: Action) -> Vec<&Rule> {
+    concerning(engine, action).collect()
+}
+
 /// The texts of the rules that concern an action.
 pub(crate) fn texts(engine: &Engine, action: Action) -> impl Iterator<Item = &str> {
-    engine.rules().iter().filter(move |rule| rule.concerns(action)).map(|rule| rule.text.as_str())
+    concerning(engine, action).map(|rule| rule.text.as_str())
 }

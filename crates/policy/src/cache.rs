@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Names the format: a number that changes with [`Stored`], and the version, as a later one may know more rules.
-const TAG: &[u8] = concat!("casemate-policy-cache 4 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const TAG: &[u8] = concat!("casemate-policy-cache 5 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 const DIGEST_BYTES: usize = 32;
 
 #[derive(Serialize, Deserialize)]

@@ -16,6 +16,7 @@ mod block;
 pub(crate) mod builtin;
 mod cedar;
 mod encode;
+mod filter;
 mod rule;
 mod rules;
 mod schema;
@@ -107,8 +108,7 @@ impl Engine {
 
     /// How many words of `args`, `cwd`, `path` and `host` the rules look at.
     pub fn words(&self, list: &str) -> usize {
-        let mut reads = self.rules.iter().fold(Reads::default(), |reads, rule| reads.and(rule.reads));
-        reads.of(list).map_or(0, |most| usize::from(*most))
+        self.rules.iter().map(|rule| rule.words(list)).max().unwrap_or(0)
     }
 
     fn encoded(&self, act: &Act, reads: Reads) -> Option<Encoded> {
@@ -125,13 +125,23 @@ impl Engine {
 
     /// What could not even be asked for is decided here, so that a constant is not asked about it.
     fn about(&self, act: &Act, decide: impl FnOnce() -> Outcome) -> Decision {
-        let outcome = match (self.encoded(act, Reads::default()), act) {
-            (None, Act::Tool { .. }) => Outcome::Deny(Action::Exec.otherwise().to_owned()),
-            (None, _) => Outcome::Deny("request".to_owned()),
-            (Some(encoded), _) => match decide() {
+        let program = match act {
+            Act::Tool { name, .. } => self.program(name).map(str::as_bytes),
+            Act::Exec { argv, .. } => argv.first().map(Vec::as_slice),
+            _ => None,
+        };
+        let is_possible = match act {
+            Act::Exec { cwd, .. } => program.is_some() && path_words(cwd).is_some(),
+            Act::Read { path, .. } | Act::Write { path, .. } => path_words(path).is_some(),
+            _ => true,
+        };
+        let outcome = match act {
+            Act::Tool { .. } if program.is_none() => Outcome::Deny(Action::Exec.otherwise().to_owned()),
+            _ if !is_possible => Outcome::Deny("request".to_owned()),
+            _ => match decide() {
                 // A tool that may not be called so has a name.
                 Outcome::Deny(rule) if rule == Action::Exec.otherwise() => {
-                    Outcome::Deny(self.of(&encoded.resource))
+                    Outcome::Deny(self.of(program.unwrap_or_default()))
                 }
                 outcome => outcome,
             },
@@ -140,10 +150,10 @@ impl Engine {
     }
 
     /// The rule of the tool that `program` belongs to, or that of what no rule allows.
-    fn of(&self, program: &str) -> String {
+    fn of(&self, program: &[u8]) -> String {
         let mut tools = self.tools.iter().flatten();
         tools
-            .find(|(_, path)| path == program)
+            .find(|(_, path)| path.as_bytes() == program)
             .map_or_else(|| Action::Exec.otherwise().to_owned(), |(name, _)| format!("tools {name}"))
     }
 }

@@ -26,6 +26,11 @@ impl Word {
         Word(vec![text.to_owned()])
     }
 
+    /// A word of literal pieces with a `*` between each two.
+    pub(crate) fn of_pieces(pieces: &[String]) -> Word {
+        Word(pieces.to_vec())
+    }
+
     /// The word itself, if it stands for no other.
     pub fn literal(&self) -> Option<&str> {
         match self.0.as_slice() {

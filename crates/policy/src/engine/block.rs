@@ -1,13 +1,13 @@
 //! The `cedar` block of a document: policies of Cedar's own language that forbid.
 
-use super::encode::{Reads, path_words};
+use super::encode::Reads;
+use super::filter::Filter;
 use super::rule::{Action, Effect, Rule};
 use super::schema::schema;
 use crate::Forbid;
 use crate::problem::{excerpt, is_plain};
 use cedar_policy::{
-    ActionConstraint, Effect as CedarEffect, Policy, PolicySet, ResourceConstraint, Schema, ValidationMode,
-    Validator,
+    ActionConstraint, Effect as CedarEffect, Policy, PolicySet, Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
 use serde_json::Value;
@@ -272,7 +272,7 @@ pub(crate) fn rule(forbid: &Forbid) -> Rule {
         effect: Effect::Forbid,
         text: "forbid (principal, action, resource);".to_owned(),
         actions: Action::ALL.to_vec(),
-        key: None,
+        filter: Filter::Open,
         reads: Reads::default(),
         shape: None,
     };
@@ -282,8 +282,7 @@ pub(crate) fn rule(forbid: &Forbid) -> Rule {
         return everything();
     }
     let actions: Vec<Action> = Action::ALL.into_iter().filter(|action| concerns(&policy, *action)).collect();
-    let key = key(&policy);
-    Rule { text: forbid.text.clone(), actions, key, reads, ..everything() }
+    Rule { text: forbid.text.clone(), actions, filter: Filter::of(&policy), reads, ..everything() }
 }
 
 /// Whether some of them are about limits: no decision while running is about those.
@@ -300,15 +299,5 @@ fn concerns(policy: &Policy, action: Action) -> bool {
         ActionConstraint::Any => true,
         ActionConstraint::In(uids) => uids.iter().any(named),
         ActionConstraint::Eq(uid) => named(&uid),
-    }
-}
-
-/// What a policy whose scope names one resource can be found by: no act on another is what it is about.
-fn key(policy: &Policy) -> Option<String> {
-    let ResourceConstraint::Eq(uid) = policy.resource_constraint() else { return None };
-    let id = uid.id().unescaped();
-    match uid.type_name().to_string().as_str() {
-        "File" => path_words(id.as_bytes())?.first().and_then(|name| String::from_utf8(name.to_vec()).ok()),
-        _ => Some(id.to_owned()),
     }
 }

@@ -159,17 +159,15 @@ pub(crate) fn forbids(root: bool, out: &mut Vec<Rule>) {
 pub(crate) fn never_open(out: &mut Vec<Rule>) {
     let ranges: Vec<String> =
         NEVER_OPEN.iter().map(|range| format!("context.address.isInRange(ip(\"{range}\"))")).collect();
-    let closed = |condition: String| {
-        Making::new(Effect::Forbid, &[Action::Request]).when(condition).named("never-open")
-    };
-    out.push(closed(format!("context has address && ({})", ranges.join(" || "))));
+    let closed = || Making::new(Effect::Forbid, &[Action::Request]);
+    out.push(closed().addresses(&ranges.join(" || ")).named("never-open"));
     let local = host::LOCAL.iter().map(|last| Pattern { words: vec![Word::new(last)], rest: Rest::Some });
     let metadata = host::METADATA
         .iter()
         .map(|name| Pattern { words: name.rsplit('.').map(Word::new).collect(), rest: Rest::None });
     let single = Pattern { words: vec![Word::new("*")], rest: Rest::None };
     let names: Vec<Pattern> = local.chain(metadata).chain([single]).collect();
-    out.push(Making::new(Effect::Forbid, &[Action::Request]).words("host", &names).named("never-open"));
+    out.push(closed().words("host", &names).named("never-open"));
 }
 
 /// The permits, which come after those of the document.

@@ -4,14 +4,14 @@
 
 use super::Outcome;
 use super::encode::{Encoded, Reads, Value};
+use super::filter::Seen;
 use super::rule::{Action, Effect, Rule, user_name};
-use super::specialise::{ERROR, Open};
+use super::specialise::{ERROR, Left, Open};
 use crate::User;
 use cedar_policy::{
     Authorizer, Context, Entities, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Request,
     RestrictedExpression, Schema,
 };
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -130,57 +130,57 @@ fn request(act: &Encoded, reads: Reads, schema: Option<&Schema>) -> Option<Reque
     Request::new(user.clone(), names.actions.get(action)?.clone(), resource, context, schema).ok()
 }
 
-/// The policies of one user and action, in slices by what they can be about.
+/// The policies of one user and action. Each is read when the first act comes that passes its filter.
 #[derive(Debug, Clone)]
 pub(crate) struct Cedar {
-    /// Their names and effects, by their ids.
-    rules: Vec<(String, Effect)>,
+    policies: Vec<(Left, OnceLock<Option<PolicySet>>)>,
     reads: Reads,
-    /// Those that can be about anything.
-    any: PolicySet,
-    /// Those, and the ones that are about one key only.
-    keyed: HashMap<String, PolicySet>,
-    /// Whether a policy could not be read: then nothing is allowed.
+    /// Whether they could not be unpacked: then nothing is allowed.
     broken: bool,
 }
 
 impl Cedar {
     pub(crate) fn new(open: &Open) -> Cedar {
-        let mut cedar = Cedar {
-            rules: Vec::new(),
-            reads: open.reads,
-            any: PolicySet::new(),
-            keyed: HashMap::new(),
-            broken: false,
-        };
         let left = open.policies();
-        cedar.broken = left.is_none();
-        let left = left.unwrap_or_default();
-        cedar.rules = left.iter().map(|left| (left.rule.clone(), left.effect)).collect();
-        let mut policies = Vec::new();
-        for (place, left) in left.iter().enumerate() {
-            match policy(place, &left.text) {
-                Some(policy) => policies.push((left.key.as_ref(), policy)),
-                None => cedar.broken = true,
-            }
-        }
-        for (_, policy) in policies.iter().filter(|(key, _)| key.is_none()) {
-            cedar.broken |= cedar.any.add(policy.clone()).is_err();
-        }
-        for (key, policy) in policies {
-            let Some(key) = key else { continue };
-            let slice = cedar.keyed.entry(key.clone()).or_insert_with(|| cedar.any.clone());
-            cedar.broken |= slice.add(policy).is_err();
-        }
-        cedar
+        let broken = left.is_none();
+        let policies = left.unwrap_or_default().into_iter().map(|left| (left, OnceLock::new())).collect();
+        Cedar { policies, reads: open.reads, broken }
     }
 
+    /// Asks the policies whose filters the act passes, one after the other: forbids stand before permits.
     pub(crate) fn decide(&self, act: &Encoded) -> Outcome {
+        let error = || Outcome::Deny(ERROR.to_owned());
+        let seen = Seen::of(act);
+        let mut near = self.policies.iter().filter(|(left, _)| left.filter.passes(&seen)).peekable();
         if self.broken {
-            return Outcome::Deny(ERROR.to_owned());
+            return error();
         }
-        let slice = self.keyed.get(&act.key).unwrap_or(&self.any);
-        ask(act, self.reads, None, slice, &self.rules)
+        if near.peek().is_none() {
+            return Outcome::Deny(act.action.otherwise().to_owned());
+        }
+        let (Some(request), Some(names)) = (request(act, self.reads, None), names()) else { return error() };
+        let mut failed = false;
+        for (left, ready) in near {
+            // Permits come of nouns, which can be worked out for every act: one that matches is enough.
+            if failed && left.effect == Effect::Permit {
+                break;
+            }
+            let read = || policy(0, &left.text).and_then(|policy| PolicySet::from_policies([policy]).ok());
+            let Some(set) = ready.get_or_init(read) else { return error() };
+            let response = names.authorizer.is_authorized(&request, set, &names.entities);
+            let diagnostics = response.diagnostics();
+            if diagnostics.reason().next().is_some() {
+                return match left.effect {
+                    Effect::Forbid => Outcome::Deny(left.rule.clone()),
+                    Effect::Permit => Outcome::Allow(left.rule.clone()),
+                };
+            }
+            failed |= diagnostics.errors().next().is_some();
+        }
+        match failed {
+            true => error(),
+            false => Outcome::Deny(act.action.otherwise().to_owned()),
+        }
     }
 }
 

@@ -104,8 +104,6 @@ pub(crate) struct Encoded {
     pub(crate) action: Action,
     /// The id of the resource; its type follows from the action.
     pub(crate) resource: String,
-    /// What a slice of the rules is found by.
-    pub(crate) key: String,
     pub(crate) context: Vec<(&'static str, Value)>,
 }
 
@@ -125,15 +123,14 @@ pub(crate) fn exec(argv: &[Vec<u8>], cwd: &[u8], user: User, reads: Reads) -> Op
     ];
     let name = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
     context.push(("name", Value::Text(encode(name))));
-    Some(Encoded { user, action: Action::Exec, key: resource.clone(), resource, context })
+    Some(Encoded { user, action: Action::Exec, resource, context })
 }
 
 /// Work on a file: `action` is reading or writing.
 pub(crate) fn file(action: Action, path: &[u8], user: User, reads: Reads) -> Option<Encoded> {
     let names = path_words(path)?;
     let resource = encode(&[b"/", names.join(&b'/').as_slice()].concat());
-    let key = names.first().map(|name| encode(name)).unwrap_or_default();
-    Some(Encoded { user, action, resource, key, context: vec![("path", words(&names, reads.path))] })
+    Some(Encoded { user, action, resource, context: vec![("path", words(&names, reads.path))] })
 }
 
 /// A request through the gateway.
@@ -154,14 +151,14 @@ pub(crate) fn request(request: &Request, reads: Reads) -> Encoded {
     ];
     context.extend(address.map(|address| ("address", Value::Address(address))));
     let resource = encode(host.as_bytes());
-    Encoded { user: User::User, action: Action::Request, key: resource.clone(), resource, context }
+    Encoded { user: User::User, action: Action::Request, resource, context }
 }
 
 /// An amount of what is limited. Amounts that Cedar's numbers cannot hold are above every limit.
 fn amount(resource: &str, amount: u64) -> Encoded {
     let context = vec![("amount", Value::Number(i64::try_from(amount).unwrap_or(i64::MAX)))];
     let resource = resource.to_owned();
-    Encoded { user: User::User, action: Action::Use, key: resource.clone(), resource, context }
+    Encoded { user: User::User, action: Action::Use, resource, context }
 }
 
 /// An act; `program` finds what a tool's call runs. None: no rule can be about it.

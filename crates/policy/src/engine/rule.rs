@@ -1,6 +1,7 @@
 //! One rule as a Cedar policy, and the text that conditions are made of.
 
 use super::encode::{Reads, encode};
+use super::filter::{Filter, List};
 use crate::User;
 use crate::pattern::{Pattern, Rest, Word};
 use std::fmt::Write;
@@ -92,8 +93,8 @@ pub struct Rule {
     pub text: String,
     /// The actions that it can be about.
     pub(crate) actions: Vec<Action>,
-    /// Acts of another key than this are not what it is about.
-    pub(crate) key: Option<String>,
+    /// What an act needs for it to matter.
+    pub(crate) filter: Filter,
     /// The words that it looks at.
     pub(crate) reads: Reads,
     /// What is known of it without Cedar. None: it is somebody's own policy.
@@ -104,6 +105,22 @@ impl Rule {
     /// Whether it can be about acts of an action.
     pub fn concerns(&self, action: Action) -> bool {
         self.actions.contains(&action)
+    }
+
+    /// How many words it looks at of `args`, `cwd`, `path` or `host`.
+    pub fn words(&self, list: &str) -> usize {
+        let mut reads = self.reads;
+        reads.of(list).map_or(0, |most| usize::from(*most))
+    }
+
+    /// Whether it is about addresses in place of names alone.
+    pub fn is_about_addresses(&self) -> bool {
+        self.filter.needs_address()
+    }
+
+    /// Whether no act can match both. That they are apart is so when it says so; not all that are apart it finds.
+    pub fn is_apart(&self, other: &Rule) -> bool {
+        self.filter.is_apart(&other.filter)
     }
 }
 
@@ -122,7 +139,7 @@ pub(crate) struct Making {
     actions: Vec<Action>,
     user: Option<User>,
     resource: Option<String>,
-    key: Option<String>,
+    filter: Filter,
     reads: Reads,
     conditions: Vec<String>,
 }
@@ -134,7 +151,7 @@ impl Making {
             actions: actions.to_vec(),
             user: None,
             resource: None,
-            key: None,
+            filter: Filter::Open,
             reads: Reads::default(),
             conditions: Vec::new(),
         }
@@ -148,7 +165,8 @@ impl Making {
     /// About one resource only.
     pub(crate) fn on(self, resource: &str) -> Making {
         let id = encode(resource.as_bytes());
-        Making { key: Some(id.clone()), resource: Some(id), ..self }
+        let filter = self.filter.and(Filter::Resource(id.clone()));
+        Making { filter, resource: Some(id), ..self }
     }
 
     /// Only where the words `list` of the context match one of the patterns.
@@ -157,16 +175,22 @@ impl Making {
         if let Some(reads) = self.reads.of(list) {
             *reads = (*reads).max(u16::try_from(longest).unwrap_or(u16::MAX));
         }
+        if let Some(list) = List::of(list) {
+            self.filter = self.filter.and(Filter::words(list, patterns));
+        }
         let any: Vec<String> = patterns.iter().map(|pattern| matches(list, pattern)).collect();
         self.when(any.join(" || "))
     }
 
-    /// Only for files that match one of the patterns. Those that all begin with one name make a slice of their own.
+    /// Only for files that match one of the patterns.
     pub(crate) fn paths(self, patterns: &[Pattern]) -> Making {
-        let first = |pattern: &Pattern| pattern.words.first()?.literal().map(|word| encode(word.as_bytes()));
-        let key = patterns.first().and_then(first);
-        let one = patterns.iter().all(|pattern| first(pattern) == key);
-        Making { key: if one { key } else { None }, ..self.words("path", patterns) }
+        self.words("path", patterns)
+    }
+
+    /// Only for addresses in place of names, where a condition of Cedar holds.
+    pub(crate) fn addresses(self, condition: &str) -> Making {
+        let filter = self.filter.clone().and(Filter::Address);
+        Making { filter, ..self.when(format!("context has address && ({condition})")) }
     }
 
     /// Only where a condition of Cedar holds, which looks at no words.
@@ -176,7 +200,7 @@ impl Making {
     }
 
     pub(crate) fn named(self, name: impl Into<String>) -> Rule {
-        let Making { effect, actions, user, resource, key, reads, conditions } = self;
+        let Making { effect, actions, user, resource, filter, reads, conditions } = self;
         let shape = Shape { user, looks: resource.is_some() || !conditions.is_empty() };
         let mut text = match effect {
             Effect::Permit => "permit (",
@@ -202,7 +226,7 @@ impl Making {
             text += &format!(" when {{ {condition} }}");
         }
         text.push(';');
-        Rule { name: name.into(), effect, text, actions, key, reads, shape: Some(shape) }
+        Rule { name: name.into(), effect, text, actions, filter, reads, shape: Some(shape) }
     }
 }
 

@@ -13,6 +13,7 @@
 
 use super::cedar::{self, Cedar};
 use super::encode::{Encoded, Reads};
+use super::filter::Filter;
 use super::rule::{Action, Effect, Rule, user_name};
 use crate::User;
 use cedar_policy::{
@@ -75,14 +76,15 @@ impl Open {
 pub(crate) struct Left {
     pub(crate) rule: String,
     pub(crate) effect: Effect,
-    pub(crate) key: Option<String>,
+    pub(crate) filter: Filter,
     pub(crate) text: String,
 }
 
 impl Left {
     /// A rule of which nothing is known.
     pub(crate) fn whole(rule: &Rule) -> Left {
-        Left { rule: rule.name.clone(), effect: rule.effect, key: rule.key.clone(), text: rule.text.clone() }
+        let Rule { name, effect, filter, text, .. } = rule;
+        Left { rule: name.clone(), effect: *effect, filter: filter.clone(), text: text.clone() }
     }
 }
 
