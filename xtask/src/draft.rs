@@ -10,13 +10,16 @@ use clap::Args;
 use crate::place;
 use crate::program::{check, program, read};
 
+const OPENED: u32 = 2000;
+const COMMITTED: u32 = 10_000;
+
 #[derive(Args)]
 pub(crate) struct Draft {
     /// Files of the original
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = OPENED)]
     opened: u32,
     /// Files that are committed, of 1 KiB each
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = COMMITTED)]
     committed: u32,
     /// Measured starts and commits; the median counts
     #[arg(long, default_value_t = 5)]
@@ -44,40 +47,59 @@ pub(crate) fn bench(words: &Draft) -> Result<()> {
         with - without
     );
 
+    fs::remove_dir_all(&here).context("could not clean up")?;
+    commits_of(&casemate, words.runs, words.opened, words.committed)
+}
+
+/// Commits 10,000 files so many times.
+pub(crate) fn commits(casemate: &Path, runs: usize) -> Result<()> {
+    commits_of(casemate, runs, OPENED, COMMITTED)
+}
+
+fn commits_of(casemate: &Path, runs: usize, opened: u32, committed: u32) -> Result<()> {
+    let here = place::cache("bench-draft")?;
+    fs::remove_dir_all(&here)?;
+    fs::create_dir_all(&here)?;
+    let (original, state) = (here.join("original"), here.join("state"));
     let make = format!(
         "import os
 for n in range({}):
     if n % 100 == 0: os.mkdir(f'/work/new{{n // 100}}')
     open(f'/work/new{{n // 100}}/{{n}}', 'w').write('x' * 1024)",
-        words.committed
+        committed
     );
     let (mut commits, mut copies) = (Vec::new(), Vec::new());
-    for _ in 0..words.runs {
-        fs::remove_dir_all(&original)?;
-        fill(&original, words.opened)?;
+    for _ in 0..runs {
+        if original.exists() {
+            fs::remove_dir_all(&original)?;
+        }
+        fill(&original, opened)?;
         let policy = here.join("policy.toml");
         let rules = format!(
             "version = 1\nname = \"bench\"\n[[files]]\nat = \"/work\"\nfrom = \"{}\"\naccess = \"draft\"\n\
              commit = {{ files = {} }}\n",
             original.display(),
-            words.committed
+            committed
         );
         fs::write(&policy, rules)?;
         let policy = policy.display().to_string();
         check(
-            run(&["--keep", "--policy", &policy], &["python3", "-c", &make])
+            program(casemate)
+                .args(["run", "--keep", "--state"])
+                .arg(&state)
+                .args(["--policy", &policy, "--", "python3", "-c", &make])
                 .stderr(std::process::Stdio::null()),
         )?;
-        let shown = read(program(&casemate).args(["diff", "--json", "--state"]).arg(&state))?;
+        let shown = read(program(casemate).args(["diff", "--json", "--state"]).arg(&state))?;
         let drafts: serde_json::Value = serde_json::from_str(&shown)?;
         let id = drafts[0]["sandbox"].as_str().context("no draft was kept")?.to_owned();
         commits.push(timed(|| {
-            read(program(&casemate).args(["commit", "--state"]).arg(&state).arg(&id)).map(drop)
+            read(program(casemate).args(["commit", "--state"]).arg(&state).arg(&id)).map(drop)
         })?);
         // The floor: the same files from one directory to another, and both durable.
         let (from, to) = (here.join("from"), here.join("to"));
         fs::create_dir_all(&from)?;
-        for number in 0..words.committed / 100 {
+        for number in 0..committed / 100 {
             let name = format!("new{number}");
             fs::rename(original.join(&name), from.join(&name))?;
         }
@@ -92,7 +114,7 @@ for n in range({}):
     let (commit, copy) = (middle(commits), middle(copies));
     println!(
         "commit of {} files of 1 KiB: {commit:.0} ms; cp -r and sync of the same files: {copy:.0} ms; ratio {:.2}",
-        words.committed,
+        committed,
         commit / copy
     );
     fs::remove_dir_all(&here).context("could not clean up")
@@ -118,7 +140,7 @@ fn median(runs: usize, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> 
     Ok(middle((0..runs).map(|_| measure()).collect::<Result<_>>()?))
 }
 
-fn middle(mut list: Vec<f64>) -> f64 {
+pub(crate) fn middle(mut list: Vec<f64>) -> f64 {
     list.sort_by(f64::total_cmp);
     list.get(list.len() / 2).copied().unwrap_or(f64::NAN)
 }

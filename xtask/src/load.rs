@@ -14,6 +14,7 @@ use crate::{bench, place};
 pub(crate) enum Load {
     Api,
     Density,
+    Policy,
     Stop,
     Soak,
     Faults,
@@ -39,12 +40,13 @@ pub(crate) fn faults(casemate: &Path, times: u32) -> Result<()> {
     check(prepared(Load::Faults, casemate)?.args(["--times", &times.to_string()]))
 }
 
-fn prepared(what: Load, casemate: &Path) -> Result<Command> {
+pub(crate) fn prepared(what: Load, casemate: &Path) -> Result<Command> {
     let mut command = program(built()?);
     command.env("CASEMATE_BIN", casemate);
     command.arg(match what {
         Load::Api => "api",
         Load::Density => "density",
+        Load::Policy => "policy",
         Load::Stop => "stop",
         Load::Soak => "soak",
         Load::Faults => "faults",

@@ -14,6 +14,7 @@ mod layers;
 mod leftovers;
 mod load;
 mod place;
+mod policy;
 mod program;
 mod qemu;
 mod rivals;
@@ -75,6 +76,8 @@ enum Bench {
     Draft(draft::Draft),
     /// What an idle sandbox costs in memory
     Density(load::Words),
+    /// What a policy of 200 rules costs: loaded, asked, compared, on a command's way, and in a commit of 10,000 files
+    Policy(policy::Policy),
     /// How long `casemate stop --all` takes, with the server alive, stopped and dead
     Stop(load::Words),
 }
@@ -139,6 +142,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Bench(Bench::Api(words)) => load::command(Load::Api, &words)?,
         Task::Bench(Bench::Draft(words)) => draft::bench(&words)?,
         Task::Bench(Bench::Density(words)) => load::command(Load::Density, &words)?,
+        Task::Bench(Bench::Policy(words)) => policy::bench(&words)?,
         Task::Bench(Bench::Stop(words)) => load::command(Load::Stop, &words)?,
         Task::Soak(Soak::Server(words)) => load::command(Load::Soak, &words)?,
         Task::Uml(guest) => {

@@ -18,6 +18,8 @@ enum Task {
     Api(bench::api::Words),
     /// What an idle sandbox costs in memory
     Density(bench::density::Words),
+    /// What a policy adds to a command
+    Policy(bench::policy::Words),
     /// How long `stop --all` takes, with the server alive, stopped and dead
     Stop(bench::stop::Words),
     /// Mixed work by many clients for a long time: no error, flat memory, nothing left
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let done = match Words::parse().command {
         Task::Api(words) => bench::api::run(&words),
         Task::Density(words) => bench::density::run(&words),
+        Task::Policy(words) => bench::policy::run(&words),
         Task::Stop(words) => bench::stop::run(&words),
         Task::Soak(words) => soak::run::run(&words),
         Task::Faults(words) => faults::command::run(&words),

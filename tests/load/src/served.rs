@@ -1,5 +1,6 @@
 //! A `casemate serve` of our own, and the processes that it is made of.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -81,6 +82,7 @@ pub struct Served {
     binary: PathBuf,
     directory: PathBuf,
     sandboxes_max: u32,
+    words: Vec<OsString>,
     child: Option<Child>,
     address: SocketAddr,
     key: String,
@@ -92,12 +94,21 @@ impl Served {
     /// # Errors
     /// It does not say where it listens.
     pub fn start(directory: &Path, sandboxes_max: u32) -> Result<Served> {
+        Served::start_with(directory, sandboxes_max, &[])
+    }
+
+    /// The same, with more words of its command line.
+    ///
+    /// # Errors
+    /// It does not say where it listens.
+    pub fn start_with(directory: &Path, sandboxes_max: u32, words: &[OsString]) -> Result<Served> {
         // What the launcher and the sandboxes leave becomes ours, so that all of it is found below us.
         set_child_subreaper(Some(getpid())).context("could not become a subreaper")?;
         let mut served = Served {
             binary: binary()?,
             directory: directory.to_owned(),
             sandboxes_max,
+            words: words.to_vec(),
             child: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             key: String::new(),
@@ -122,6 +133,7 @@ impl Served {
         command.args(["serve", "--json", "--state"]).arg(self.state());
         command.args(["--listen", &self.address.to_string()]);
         command.args(["--sandboxes-max", &self.sandboxes_max.to_string()]);
+        command.args(&self.words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let child = self.child.insert(command.spawn().context("could not start `casemate serve`")?);
         let mut lines = BufReader::new(child.stdout.take().context("no pipe")?);
