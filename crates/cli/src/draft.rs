@@ -33,7 +33,11 @@ fn fail(form: Form, error: &Error) -> Exit {
     let exit = match error {
         Error::None(_) => Exit::NoSandbox,
         Error::NothingAt(_) | Error::Path { .. } => Exit::Usage,
-        Error::Moved(_) | Error::NoExchange(_) | Error::TooMany | Error::TooDeep { .. } => Exit::Zone,
+        Error::Moved(_)
+        | Error::NoExchange(_)
+        | Error::TooMany
+        | Error::TooDeep { .. }
+        | Error::AfterSetUp => Exit::Zone,
         Error::Damaged(_) => Exit::State,
         Error::Ledger(_) => Exit::Ledger,
         Error::Busy | Error::Interrupted | Error::Lives | Error::Call { .. } => Exit::System,

@@ -75,9 +75,14 @@ pub enum Error {
     /// A commit that was interrupted has to be completed first.
     #[error("a commit of this draft was interrupted")]
     Interrupted,
-    /// Its sandbox lives, and its draft with it.
-    #[error("the sandbox lives, and its draft with it")]
+    /// Its sandbox lives: what it works on cannot be taken away under it.
+    #[error("the sandbox lives and works on its draft, which cannot be taken away under it")]
     Lives,
+    /// A user whose sandboxes have host ids of their own.
+    #[error(
+        "not possible after `casemate setup`: the user's sandboxes have host ids of their own, which may change none of the directory's files"
+    )]
+    AfterSetUp,
     /// The host directory is not the one that the draft belongs to.
     #[error("another directory is where the draft's original was: `{}`", .0.display())]
     Moved(PathBuf),
@@ -109,7 +114,12 @@ impl Error {
             }
             Error::TooMany | Error::TooDeep { .. } => "make a directory further down the zone",
             Error::Busy => "wait until it is done",
-            Error::Lives => "`casemate kill ID` ends it; its draft goes with it",
+            Error::Lives => {
+                "`casemate kill ID` ends it, and its draft goes with it; to leave out a part alone, commit the other PATHs"
+            }
+            Error::AfterSetUp => {
+                "run as root or as a user without set-up (`casemate setup --undo`), or show the directory in a read zone and hand out what is new through a write zone"
+            }
             Error::Interrupted => "run `casemate commit ID` again: it completes what was begun",
             Error::Moved(_) => "put the directory back in its place, or `casemate discard ID`",
             Error::NothingAt(_) => "`casemate diff ID` lists the paths that changed",

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::board::WHY;
-use crate::draft::Draft;
+use crate::draft::{self, Draft};
 use jail::cgroup::Home;
 use jail::ids::{Ids, Profile};
 use jail::{Plan, RootInside, Terminal, Zone, ZoneKind};
@@ -150,10 +150,7 @@ fn draft(
     let fail = |problem, source| Error::Zone { at: at.to_owned(), path: from.to_owned(), problem, source };
     if profile == Profile::UserSetUp {
         // What belongs to an id that the sandbox does not have cannot be copied up, and only root may map owners.
-        return Err(fail(
-            "draft zones are not possible after set-up: the sandbox has host ids of its own, and could change none of the directory's files; run as root, or as a user without set-up",
-            None,
-        ));
+        return Err(Error::Draft { at: at.to_owned(), source: draft::Error::AfterSetUp });
     }
     let directory = directory.try_clone().map_err(|error| fail("dup", Some(error)))?;
     let rules = match rule.access() {

@@ -153,12 +153,18 @@ fn run(state: &State, kept: &mut Kept, paths: &[Vec<u8>]) -> Result<Outcome, Err
 /// # Errors
 /// There is none, it is in use, a commit of it was cut short, or it cannot be removed.
 pub fn discard(state: &State, sandbox: SandboxId) -> Result<Done, Error> {
-    if !drafts(state.path()).join(sandbox.as_str()).exists() && living::is_living(state.path(), sandbox) {
+    let lives = living::is_living(state.path(), sandbox);
+    if lives && !drafts(state.path()).join(sandbox.as_str()).exists() {
         return Err(Error::Lives);
     }
     let kept = Kept::open(state.path(), sandbox)?;
     if Journal::read(&kept.directory)?.is_some() {
         return Err(Error::Interrupted);
+    }
+    if lives {
+        // Only a moment of it, which a process left that was killed.
+        kept.remove()?;
+        return Err(Error::Lives);
     }
     let mut ledger = Ledger::open(state.path(), Box::new(SystemClock))?;
     let changes = kept.changes() as u64;

@@ -47,17 +47,20 @@ impl Place {
         self.directory.path().join("upper").join(name)
     }
 
-    /// Keeps a draft of the upper layer as `fill` leaves it.
-    fn keep(&self, rules: CommitRules, fill: impl FnOnce(&Place)) -> Vec<DraftEnd> {
-        let open = |name: &str| OwnedFd::from(fs::File::open(self.directory.path().join(name)).unwrap());
-        let draft = Draft {
+    fn draft(&self, rules: CommitRules) -> Draft {
+        Draft {
             zone: 0,
             at: "/work".to_owned(),
             from: self.original("").canonicalize().unwrap(),
-            directory: open("original"),
+            directory: OwnedFd::from(fs::File::open(self.original("")).unwrap()),
             rules,
-        };
-        let opened = draft.open().unwrap();
+        }
+    }
+
+    /// Keeps a draft of the upper layer as `fill` leaves it.
+    fn keep(&self, rules: CommitRules, fill: impl FnOnce(&Place)) -> Vec<DraftEnd> {
+        let open = |name: &str| OwnedFd::from(fs::File::open(self.directory.path().join(name)).unwrap());
+        let opened = self.draft(rules).open().unwrap();
         fill(self);
         end(Ended {
             state: self.state.path(),
@@ -342,4 +345,27 @@ fn a_draft_without_changes_is_not_kept_and_one_that_is_too_large_says_so() {
     let rules = place.refused_by();
     let unreadable = rules.iter().filter(|rule| rule.starts_with("commit.unreadable")).count();
     assert_eq!((unreadable, rules.last().map(String::as_str)), (2, Some("commit.bytes")));
+}
+
+#[test]
+fn a_draft_that_lives_is_not_discarded_also_while_a_moment_of_it_is_left() {
+    let place = Place::new();
+    let events = begin_living(place.state.path(), place.id, vec![place.draft(rules())]).unwrap();
+    let mut ledger = ledger::Ledger::open(place.state.path(), Box::new(crate::clock::SystemClock)).unwrap();
+    events.into_iter().for_each(|event| ledger.observe(event).unwrap());
+    drop(ledger);
+    let disk = OwnedFd::from(fs::File::open(place.directory.path()).unwrap());
+    fs::rename(place.upper(""), place.directory.path().join(jail::upper_layer(0))).unwrap();
+    assert!(matches!(discard(&place.state, place.id), Err(Error::Lives)));
+    // Whoever took it was killed before it was done with it.
+    drop(snapshot(place.state.path(), place.id, &disk).unwrap());
+    assert!(matches!(discard(&place.state, place.id), Err(Error::Lives)));
+    assert_eq!(list(place.state.path()).unwrap(), []);
+    // One whose commit was cut short is completed first.
+    let kept = snapshot(place.state.path(), place.id, &disk).unwrap();
+    Journal { phase: Phase::Staging, steps: Vec::new(), selected: Vec::new() }
+        .write(&kept.directory)
+        .unwrap();
+    drop(kept);
+    assert!(matches!(discard(&place.state, place.id), Err(Error::Interrupted)));
 }

@@ -124,7 +124,17 @@ fn shown_and_committed(place: &Place, server: &Server) -> Result<()> {
     let (code, answer) = ask(place, "commit", &[&other, "src"])?;
     ensure!(code == 1 && answer["conflicts"][0]["path"] == "/work/src/one.txt", "{code} {answer}");
     ensure!(ask(place, "commit", &[&other, "other"])?.0 == 0);
-    ensure!(ask(place, "discard", &[&id])?.0 == 71, "a living draft cannot be discarded");
+    // What it works on is not taken away under it: refused, with what to do, and nothing changes.
+    exec(place, &id, "echo y > /work/kept")?;
+    let (before, differs) = (tree(&original)?, changes(place, &id)?);
+    let (code, answer) = ask(place, "discard", &[&id])?;
+    let says = |field: &str, what: &str| answer[field].as_str().is_some_and(|text| text.contains(what));
+    ensure!(
+        code == 71 && says("error", "the sandbox lives") && says("help", "casemate kill"),
+        "{code} {answer}"
+    );
+    ensure!(tree(&original)? == before && changes(place, &id)? == differs);
+    ensure!(place.records_of("draft.discard")?.is_empty(), "a refused discard is on record as one");
     Ok(())
 }
 

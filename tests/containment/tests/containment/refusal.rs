@@ -1,5 +1,6 @@
 //! Where a wall that the policy asks for cannot stand, nothing runs.
 
+use anyhow::Result;
 use containment::ground::guest;
 use containment::{Ground, Profile};
 
@@ -19,4 +20,49 @@ fn a_policy_that_asks_for_more_landlock_than_there_is_is_refused() {
     assert_eq!(output.status.code(), Some(69), "{errors}");
     assert!(errors.contains("landlock"), "{errors}");
     assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+/// Shows in which profiles a draft of a host directory can be had, and what is said where it cannot.
+fn draft(profile: Profile) -> Result<()> {
+    let name = format!("refusal::draft::{}", profile.name());
+    let Some(ground) = Ground::new(profile, &name)? else { return Ok(()) };
+    let original = ground.path("original");
+    std::fs::create_dir(&original)?;
+    std::fs::write(original.join("file"), "as it was")?;
+    ground.give(&original)?;
+    ground.give(&original.join("file"))?;
+    let mut command = ground.outside(ground.casemate());
+    command.args(["run", "--json", "--keep", "--state"]).arg(ground.path("state"));
+    command.arg("--policy").arg(ground.path("policy.toml"));
+    command.arg("--draft").arg(format!("{}:/work", original.display()));
+    command.args(["--", "sh", "-c", "echo ran; echo other > /work/file"]).current_dir("/");
+    let output = command.output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(std::fs::read_to_string(original.join("file"))?, "as it was", "{errors}");
+    if profile == Profile::UserAfterSetup {
+        assert_eq!((output.status.code(), &*said), (Some(66), ""), "{errors}");
+        for told in ["draft zone `/work`", "not possible after `casemate setup`", "casemate setup --undo"] {
+            assert!(errors.contains(told), "{told}: {errors}");
+        }
+    } else {
+        assert_eq!((output.status.code(), &*said), (Some(0), "ran\n"), "{errors}");
+        assert!(errors.contains(r#""changes":1"#), "{errors}");
+    }
+    Ok(())
+}
+
+#[test]
+fn root_has_drafts() -> Result<()> {
+    draft(Profile::Root)
+}
+
+#[test]
+fn a_user_has_drafts() -> Result<()> {
+    draft(Profile::User)
+}
+
+#[test]
+fn a_user_after_setup_is_told_that_there_are_no_drafts() -> Result<()> {
+    draft(Profile::UserAfterSetup)
 }
