@@ -10,9 +10,10 @@ use crate::{Exit, run};
 use model::SandboxId;
 use node::State;
 use node::draft::{
-    self, CommitOutcome, Committed, Contents, Error, Kept, Shown, TextOf, commit_kept as apply,
-    discard as drop_draft,
+    self, Act, Attribution, CommitOutcome, Committed, Contents, Error, Kept, Shown, TextOf, What,
+    commit_kept as apply, discard as drop_draft,
 };
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStringExt;
 
@@ -60,11 +61,19 @@ pub(crate) fn diff(args: &Diff) -> Exit {
     let changes = draft::show(&kept, contents);
     match form {
         Form::Json => {
-            let commands: Vec<_> = kept.commands().iter().map(|c| (c.exec, c.argv.as_str())).collect();
-            let answer = serde_json::json!({"sandbox": id, "commands": commands, "changes": changes});
+            let (mut commands, mut operations) = (Vec::new(), Vec::new());
+            for act in kept.acts() {
+                match &act.what {
+                    What::Command { exec, argv } => commands.push((exec, argv)),
+                    What::Operation { record, done } => operations.push((record, done)),
+                }
+            }
+            let answer = serde_json::json!({
+                "sandbox": id, "commands": commands, "operations": operations, "changes": changes,
+            });
             output::print(&answer.to_string());
         }
-        Form::Text => output::print(text(&changes).trim_end()),
+        Form::Text => output::print(text(&changes, kept.acts()).trim_end()),
     }
     kept.done().map_or_else(|error| fail(form, &error), |()| Exit::Ok)
 }
@@ -113,8 +122,15 @@ fn list(state: &State, form: Form) -> Exit {
 }
 
 /// A line for each change, then the text of those that have one.
-fn text(changes: &[Shown]) -> String {
+fn text(changes: &[Shown], acts: &[Act]) -> String {
     let mut text = String::new();
+    let operations: HashMap<u64, &str> = acts
+        .iter()
+        .filter_map(|act| match &act.what {
+            What::Operation { record, done } => Some((*record, done.as_str())),
+            What::Command { .. } => None,
+        })
+        .collect();
     for change in changes {
         let mut line = format!("{:<8} {}", change.kind.word(), neutral(&change.path));
         match (change.what, change.bytes, &change.target) {
@@ -123,12 +139,7 @@ fn text(changes: &[Shown]) -> String {
             (Some(what), None, _) => drop(write!(line, "  {what}")),
             (None, ..) => {}
         }
-        let by: Vec<String> = change.by.commands.iter().map(|exec| format!("#{exec}")).collect();
-        match change.by.certain {
-            true => drop(write!(line, "  by {}", by.join(""))),
-            false if by.is_empty() => line.push_str("  by no known command"),
-            false => drop(write!(line, "  by one of {}", by.join(", "))),
-        }
+        line.push_str(&by(&change.by, &operations));
         if let Some(never) = &change.never {
             let _ = write!(line, "  never committed: {}", neutral(never));
         }
@@ -144,6 +155,23 @@ fn text(changes: &[Shown]) -> String {
         text.push_str("nothing changed");
     }
     text
+}
+
+/// Who made a change, or who of whom may have.
+fn by(by: &Attribution, operations: &HashMap<u64, &str>) -> String {
+    let operation = |record: &u64| {
+        format!("{} (record {record})", neutral(operations.get(record).copied().unwrap_or_default()))
+    };
+    let mut names: Vec<String> = by.commands.iter().map(|exec| format!("#{exec}")).collect();
+    names.extend(by.operations.iter().map(operation));
+    if by.more {
+        names.push("others".to_owned());
+    }
+    match by.certain {
+        true => format!("  by {}", names.join("")),
+        false if names.is_empty() => "  by no known command".to_owned(),
+        false => format!("  by one of {}", names.join(", ")),
+    }
 }
 
 pub(crate) fn commit(args: Commit) -> Exit {

@@ -38,6 +38,7 @@ fn write_log(state: &Path) {
             user: "user".to_owned(),
             decision: decision("allow", "exec"),
             source: Source::Caller,
+            beside: None,
         },
         Event::denied(
             Some(first()),
@@ -98,6 +99,7 @@ fn what_a_server_records_is_one_line_each() {
         to: to.map(quote),
         user: "user".to_owned(),
         decision: decision("allow", "files"),
+        beside: None,
     };
     let create = |metadata: Option<String>| Event::Create {
         sandbox,
@@ -124,6 +126,7 @@ fn what_a_server_records_is_one_line_each() {
                 user: "user".to_owned(),
                 decision: decision("allow", "exec"),
                 source: Source::Api,
+                beside: None,
             },
             "allow by exec through the API: #2 ls (as user in /)".to_owned(),
         ),

@@ -31,6 +31,7 @@ fn event() -> Event {
         user: "agent".into(),
         decision: Decision { verdict: "allow", rule: "exec".into() },
         source: Source::Caller,
+        beside: None,
     }
 }
 

@@ -122,6 +122,7 @@ mod tests {
             user: "root".into(),
             decision: Decision { verdict: "allow", rule: "exec".into() },
             source: Source::Caller,
+            beside: None,
         }
     }
 

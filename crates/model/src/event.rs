@@ -80,6 +80,10 @@ pub enum Event {
         /// Who asked.
         #[serde(skip_serializing_if = "Source::is_caller")]
         source: Source,
+        /// In a sandbox of a server with draft zones: the commands that went on when this was recorded. All others had ended
+        /// by then, with every process; where that was not known, there is no list.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        beside: Option<Vec<u32>>,
     },
     /// A command is about to be sent a signal that was asked for through the API.
     #[serde(rename = "exec.signal")]
@@ -117,6 +121,9 @@ pub enum Event {
         user: String,
         /// What decided that it may.
         decision: Decision,
+        /// The same as of a command.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        beside: Option<Vec<u32>>,
     },
     /// A sandbox is about to get another time to end, as was asked for through the API.
     #[serde(rename = "sandbox.timeout")]

@@ -18,19 +18,22 @@ mod journal;
 mod kept;
 mod living;
 mod manifest;
+mod record;
 mod scan;
 mod show;
 mod steps;
 mod view;
+mod who;
 
 pub(crate) use kept::{Draft, Ended, Opened, end, now_ns};
 
 pub(crate) use living::{begin as begin_living, end as end_living, sweep as sweep_living};
 
 pub use commit::{Committed, Conflict, Done, Outcome as CommitOutcome, commit, commit_kept, discard};
-pub use kept::{Attribution, Command, DraftEnd, Kept, list};
+pub use kept::{DraftEnd, Kept, list};
 pub use living::{is_living, living, snapshot};
 pub use show::{ChangeKind, Contents, Shown, TextOf, show};
+pub use who::{Act, Attribution, What};
 
 use std::io;
 use std::path::PathBuf;

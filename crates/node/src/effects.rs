@@ -49,6 +49,8 @@ pub(crate) struct Execution {
     pub exec: u32,
     pub permit: Permit<ExecRequest>,
     pub source: Source,
+    /// In a sandbox with draft zones of a server, the commands that go on beside it.
+    pub beside: Option<Vec<u32>>,
 }
 
 impl Effect for Execution {
@@ -62,6 +64,7 @@ impl Effect for Execution {
             user: name_of(request.user),
             decision: self.permit.decision().clone(),
             source: self.source,
+            beside: self.beside.clone(),
         }]
     }
 }

@@ -11,6 +11,7 @@
 
 mod admit;
 mod adopt;
+mod beside;
 mod command;
 mod driver;
 mod error;

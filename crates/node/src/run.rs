@@ -164,7 +164,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     beginning.drafts = opened.iter().map(|opened| opened.event(id)).collect();
     let start_ns = draft::now_ns();
     let argv = permit.request().argv.iter().map(model::quote).collect::<Vec<_>>().join(" ");
-    let execution = Execution { sandbox: id, exec: COMMAND, permit, source: Source::Caller };
+    let execution = Execution { sandbox: id, exec: COMMAND, permit, source: Source::Caller, beside: None };
     let written = open().and_then(|mut ledger| Ok((ledger.record((beginning, execution))?, ledger)));
     let (recorded, mut ledger) = match written {
         Ok(written) => written,
@@ -208,7 +208,8 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     let (mut ended, remains) = sandbox.end(Some(built.disk));
     ended.hits.extend(full);
     let (uppers, zones) = split(built.zones, &is_draft);
-    let commands = vec![draft::Command { exec: COMMAND, argv, start_ns, end_ns: Some(draft::now_ns()) }];
+    let what = draft::What::Command { exec: COMMAND, argv };
+    let acts = vec![draft::Act { what, start_ns, end_ns: Some(draft::now_ns()) }];
     let drafts = draft::Ended {
         state: state.path(),
         sandbox: id,
@@ -216,7 +217,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
         uppers,
         keep: keep == Drafts::Keep,
         bytes_max,
-        commands,
+        acts,
     };
     let finished = Finished {
         id,

@@ -2,15 +2,16 @@
 //! name.
 //!
 //! ```text
-//! head         which sandbox, which zones, which rules, which commands
+//! head         which sandbox, which zones, which rules, what ran in it
 //! manifest-N   the original of zone N when it opened
 //! changes-N    what is different in the draft
 //! content-N/   the changed files, by number
 //! journal      while a commit is applied
 //! ```
 
-use super::manifest::{Manifest, Time};
+use super::manifest::Manifest;
 use super::scan::{Change, Store, scan};
+use super::who::Act;
 use super::{Error, For};
 use model::{Event, SandboxId, quote};
 use policy::CommitRules;
@@ -27,9 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names the format of every file of a draft.
-const TAG: &[u8] = concat!("casemate-draft 1 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
-/// Times of files are those of the last tick, which is as long as this at most.
-const TICK_NS: i128 = 10_000_000;
+const TAG: &[u8] = concat!("casemate-draft 2 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 
 /// A draft zone of a sandbox that is about to be built.
 #[derive(Debug)]
@@ -77,41 +76,6 @@ impl Opened {
     }
 }
 
-/// A command that ran while a draft was open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
-    /// Its number in the sandbox.
-    pub exec: u32,
-    /// The command and its arguments, quoted.
-    pub argv: String,
-    /// When it was asked for, in nanoseconds since 1970.
-    pub start_ns: i128,
-    /// When nothing of it could change a file any more; none if that is not known.
-    pub end_ns: Option<i128>,
-}
-
-/// Who changed something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attribution {
-    /// The commands that may have changed it last, by number.
-    pub commands: Vec<u32>,
-    /// Whether there is no doubt.
-    pub certain: bool,
-}
-
-impl Attribution {
-    /// Who may have made a change that the kernel dated `at`.
-    pub(super) fn of(at: Option<Time>, commands: &[Command]) -> Attribution {
-        let ran = |command: &&Command| {
-            let Some((seconds, nanoseconds)) = at else { return true };
-            let at = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-            command.start_ns - TICK_NS <= at && command.end_ns.is_none_or(|end| at <= end + TICK_NS)
-        };
-        let found: Vec<u32> = commands.iter().filter(ran).map(|command| command.exec).collect();
-        Attribution { certain: found.len() == 1, commands: found }
-    }
-}
-
 /// How a draft zone of a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DraftEnd {
@@ -134,12 +98,12 @@ pub(crate) struct Ended<'a> {
     pub uppers: Vec<OwnedFd>,
     pub keep: bool,
     pub bytes_max: u64,
-    pub commands: Vec<Command>,
+    pub acts: Vec<Act>,
 }
 
 /// Keeps the drafts, or says how much goes with them.
 pub(crate) fn end(ended: Ended<'_>) -> Vec<DraftEnd> {
-    let Ended { state, sandbox, opened, uppers, keep, bytes_max, commands } = ended;
+    let Ended { state, sandbox, opened, uppers, keep, bytes_max, acts } = ended;
     let told = |at: &str, outcome: Result<u64, String>, kept: bool| match outcome {
         Ok(changes) => DraftEnd { at: at.to_owned(), changes, kept: kept && changes > 0, problem: None },
         Err(why) => DraftEnd { at: at.to_owned(), changes: 0, kept: false, problem: Some(why) },
@@ -156,7 +120,7 @@ pub(crate) fn end(ended: Ended<'_>) -> Vec<DraftEnd> {
         });
         return counted.collect();
     }
-    match Kept::write(state, sandbox, opened, &uppers, bytes_max, commands) {
+    match Kept::write(state, sandbox, opened, &uppers, bytes_max, acts) {
         Ok(counts) => places.iter().zip(counts).map(|(at, count)| told(at, Ok(count), true)).collect(),
         Err(error) => places.iter().map(|at| told(at, Err(chain(&error)), true)).collect(),
     }
@@ -180,7 +144,7 @@ pub(super) struct Head {
     pub lives: bool,
     pub kept_unix_ms: u64,
     pub zones: Vec<ZoneHead>,
-    pub commands: Vec<Command>,
+    pub acts: Vec<Act>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -279,9 +243,9 @@ impl Kept {
         self.head.kept_unix_ms
     }
 
-    /// The commands that ran in its sandbox.
-    pub fn commands(&self) -> &[Command] {
-        &self.head.commands
+    /// What ran in its sandbox.
+    pub fn acts(&self) -> &[Act] {
+        &self.head.acts
     }
 
     /// The sandbox.
@@ -296,7 +260,7 @@ impl Kept {
         opened: Vec<Opened>,
         uppers: &[OwnedFd],
         bytes_max: u64,
-        commands: Vec<Command>,
+        acts: Vec<Act>,
     ) -> Result<Vec<u64>, Error> {
         let all = drafts(state);
         let half = all.join(format!(".new-{sandbox}"));
@@ -319,10 +283,7 @@ impl Kept {
                 counts.push(changes.len() as u64);
                 zones.push(draft.head());
             }
-            put(
-                &half.join("head"),
-                &Head { sandbox, lives: false, kept_unix_ms: now_ms(), zones, commands },
-            )?;
+            put(&half.join("head"), &Head { sandbox, lives: false, kept_unix_ms: now_ms(), zones, acts })?;
             Ok(counts)
         })();
         let is_empty = written.as_ref().is_ok_and(|counts| counts.iter().all(|count| *count == 0));
@@ -387,39 +348,5 @@ pub(crate) fn now_ns() -> i128 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_nanos() as i128,
         Err(before) => -(before.duration().as_nanos() as i128),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command(exec: u32, start_ms: i128, end_ms: Option<i128>) -> Command {
-        let ns = |ms: i128| ms * 1_000_000;
-        Command { exec, argv: String::new(), start_ns: ns(start_ms), end_ns: end_ms.map(ns) }
-    }
-
-    #[test]
-    fn a_change_is_the_commands_that_ran_at_its_time() {
-        let commands = [
-            command(1, 1000, Some(2000)),
-            command(2, 3000, Some(4000)),
-            command(3, 3500, Some(5000)),
-            // It left a process behind.
-            command(4, 9000, None),
-        ];
-        let at = |ms: i64| {
-            let found = Attribution::of(Some((ms / 1000, (ms % 1000) as u32 * 1_000_000)), &commands);
-            (found.commands, found.certain)
-        };
-        assert_eq!(at(1500), (vec![1], true));
-        // Dated by the tick before its command began.
-        assert_eq!(at(995), (vec![1], true));
-        assert_eq!(at(980), (vec![], false));
-        assert_eq!(at(3200), (vec![2], true));
-        assert_eq!(at(3495), (vec![2, 3], false));
-        assert_eq!(at(4500), (vec![3], true));
-        assert_eq!(at(99_000), (vec![4], true));
-        assert_eq!(Attribution::of(None, &commands).commands, [1, 2, 3, 4]);
     }
 }

@@ -1,15 +1,15 @@
 //! Drafts of sandboxes that live: `drafts/.open-ID/` says what their originals were, and what changed is read anew, from the
 //! sandbox's disk, whenever somebody asks.
 
-use super::kept::{Command, Draft, Head, Kept, drafts, get, lock, now_ms, put};
+use super::kept::{Draft, Head, Kept, drafts, get, lock, now_ms, put};
 use super::manifest::Manifest;
+use super::record::acts;
 use super::scan::{Store, scan};
 use super::{Error, For};
 use crate::beneath;
 use crate::draft::journal::Journal;
 use model::{Event, SandboxId};
 use rustix::fd::OwnedFd;
-use serde_json::Value;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub(crate) fn begin(state: &Path, id: SandboxId, zones: Vec<Draft>) -> Result<Ve
         heads.push(opened.draft.head());
     }
     let at = heads.first().map(|head| head.at.clone()).unwrap_or_default();
-    let head = Head { sandbox: id, lives: true, kept_unix_ms: now_ms(), zones: heads, commands: Vec::new() };
+    let head = Head { sandbox: id, lives: true, kept_unix_ms: now_ms(), zones: heads, acts: Vec::new() };
     put(&directory.join("head"), &head).map_err(|source| crate::Error::Draft { at, source })?;
     Ok(events)
 }
@@ -98,7 +98,7 @@ pub fn snapshot(state: &Path, id: SandboxId, disk: &OwnedFd) -> Result<Kept, Err
     }
     let mut head: Head = get(&open.join("head"))?;
     head.kept_unix_ms = now_ms();
-    head.commands = commands(state, id)?;
+    head.acts = acts(state, id)?;
     let half = drafts(state).join(format!(".new-{id}"));
     let _ = std::fs::remove_dir_all(&half);
     let room = rustix::fs::fstatfs(disk).call(|| "fstatfs(disk)".to_owned())?;
@@ -146,62 +146,4 @@ pub(super) fn learn(kept: &Kept) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The commands of a sandbox, from its record. Whether one left processes behind is not on it, so that each may have changed
-/// files until now.
-fn commands(state: &Path, id: SandboxId) -> Result<Vec<Command>, Error> {
-    let mut commands = Vec::new();
-    for entry in ledger::read(state)? {
-        let line = entry?.line;
-        // Most are another sandbox's.
-        if !line.contains(id.as_str()) || !line.contains("exec.start") {
-            continue;
-        }
-        let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
-        if record["event"] != "exec.start" || record["sandbox"] != id.as_str() {
-            continue;
-        }
-        let words = record["argv"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        commands.push(Command {
-            exec: record["exec"].as_u64().unwrap_or(0) as u32,
-            argv: words.collect::<Vec<_>>().join(" "),
-            start_ns: record["time"].as_str().and_then(unix_ns).unwrap_or(i128::MIN / 2),
-            end_ns: None,
-        });
-    }
-    Ok(commands)
-}
-
-/// A time as the record has it, `2026-11-23T19:21:05.123456Z`, in nanoseconds since 1970.
-fn unix_ns(text: &str) -> Option<i128> {
-    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i128>().ok();
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    // Days since 1970 of a date of the Gregorian calendar, counted in years that begin in March.
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days =
-        year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468;
-    let seconds = ((days * 24 + number(11, 13)?) * 60 + number(14, 16)?) * 60 + number(17, 19)?;
-    let fraction = text.get(19..)?.trim_start_matches('.').trim_end_matches('Z');
-    let fraction = format!("{fraction:0<9}").get(..9)?.parse::<i128>().ok()?;
-    Some(seconds * 1_000_000_000 + fraction)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_the_record_are_read() {
-        for (text, ns) in [
-            ("1970-01-01T00:00:00Z", 0),
-            ("1970-01-01T00:00:01.5Z", 1_500_000_000),
-            ("2000-02-29T12:00:00.000001Z", 951_825_600_000_001_000),
-            ("2026-11-23T19:21:05.123Z", 1_795_461_665_123_000_000),
-        ] {
-            assert_eq!(unix_ns(text), Some(ns), "{text}");
-        }
-        assert_eq!(unix_ns("yesterday"), None);
-    }
 }

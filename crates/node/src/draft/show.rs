@@ -2,9 +2,10 @@
 //! bytes, for whoever shows it to neutralise.
 
 use super::commit::is_file;
-use super::kept::{Attribution, Kept};
+use super::kept::Kept;
 use super::manifest::Kind;
 use super::scan::{Change, Node, content};
+use super::who::{Attribution, Candidates};
 use crate::beneath;
 use model::quote;
 use rustix::fd::OwnedFd;
@@ -63,7 +64,7 @@ pub struct Shown {
     /// What is never committed of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub never: Option<String>,
-    /// The commands that may have changed it last.
+    /// Who may have changed it last.
     pub by: Attribution,
     /// Both contents, where they are text and not too long.
     #[serde(skip)]
@@ -111,6 +112,7 @@ pub(super) fn kind(change: &Change) -> ChangeKind {
 /// All changes of a draft, in the order of their paths.
 pub fn show(kept: &Kept, contents: Contents) -> Vec<Shown> {
     let mut shown = Vec::new();
+    let candidates = Candidates::of(&kept.head.acts);
     for (number, (head, zone)) in kept.head.zones.iter().zip(&kept.zones).enumerate() {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = match contents {
@@ -139,7 +141,7 @@ pub fn show(kept: &Kept, contents: Contents) -> Vec<Shown> {
                 bytes,
                 target,
                 never: change.taint.as_ref().map(|taint| quote(format!("{taint:?}"))),
-                by: Attribution::of(change.at, &kept.head.commands),
+                by: candidates.at(change.at),
                 text,
             });
         }

@@ -69,7 +69,7 @@ impl Place {
             uppers: vec![open("upper")],
             keep: true,
             bytes_max: 1 << 20,
-            commands: Vec::new(),
+            acts: Vec::new(),
         })
     }
 

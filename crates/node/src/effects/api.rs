@@ -39,6 +39,8 @@ pub struct FileAccess {
     pub sandbox: SandboxId,
     /// What is done, and what allowed it.
     pub permit: Permit<FileRequest>,
+    /// In a sandbox with draft zones, the commands that go on beside it.
+    pub beside: Option<Vec<u32>>,
 }
 
 impl Effect for FileAccess {
@@ -51,6 +53,7 @@ impl Effect for FileAccess {
             to: to.as_ref().map(shown),
             user: super::name_of(*user),
             decision: self.permit.decision().clone(),
+            beside: self.beside.clone(),
         }]
     }
 }

@@ -2,7 +2,7 @@
 
 use super::inner::{Inner, boot_ns_in};
 use super::note::{self, SandboxNote};
-use super::room::{Kept, Parts, Room, lock};
+use super::room::{Before, Kept, Parts, Room, lock};
 use super::{DEFAULT_TEMPLATE, Error};
 use crate::launcher::protocol::{Ended, Order, Report};
 use agent::Agent;
@@ -28,6 +28,7 @@ struct Living {
     id: SandboxId,
     note: Vec<u8>,
     deadline_boot_ns: Option<u64>,
+    first_pid: i32,
     next_command: u32,
     agent: OwnedFd,
     terminals: OwnedFd,
@@ -56,12 +57,13 @@ impl Found {
             Report::AllTold => return More::No,
             Report::Busy => return More::Refused("another server is connected to the launcher".to_owned()),
             Report::Have { id, ended: Some(ended), .. } => self.ended.push((id, ended)),
-            Report::Have { id, note, standing: Some(_), deadline_boot_ns, next_command, .. } => {
+            Report::Have { id, note, standing: Some(standing), deadline_boot_ns, next_command, .. } => {
                 match descriptors(fds) {
                     Some((agent, terminals)) => self.living.push(Living {
                         id,
                         note,
                         deadline_boot_ns,
+                        first_pid: standing.first_pid,
                         next_command,
                         agent,
                         terminals,
@@ -116,7 +118,7 @@ impl Found {
 }
 
 fn reopen(inner: &Arc<Inner>, living: Living, kept: Kept) -> Result<Arc<Room>, Error> {
-    let Living { id, note, deadline_boot_ns, next_command, agent, terminals } = living;
+    let Living { id, note, deadline_boot_ns, first_pid, next_command, agent, terminals } = living;
     let unreadable = || Error::Launcher("its note is not one of this version".to_owned());
     let note: SandboxNote = note::decode(&note).ok_or_else(unreadable)?;
     let owner = note.owner.parse().map_err(|_| unreadable())?;
@@ -128,6 +130,17 @@ fn reopen(inner: &Arc<Inner>, living: Living, kept: Kept) -> Result<Arc<Room>, E
     let template = templates.get(&note.template).or_else(|| templates.get(DEFAULT_TEMPLATE));
     let policy = template.map(|template| template.policy.clone()).ok_or_else(unreadable)?;
     let common = inner.common();
-    let parts = Parts { id, owner, note, ends, policy, terminals, next_command, common };
+    let parts = Parts {
+        id,
+        owner,
+        note,
+        ends,
+        policy,
+        terminals,
+        first_pid,
+        next_command,
+        before: Before::Untold,
+        common,
+    };
     Room::open(parts, Agent::adopt(agent), kept)
 }

@@ -1,8 +1,9 @@
 //! The task that owns the connection to one agent: passes on what was recorded, hears what the agent says.
 
+use super::beside::Begun;
 use super::command::{CommandEnd, Stdin};
 use super::note::{self, CommandNote};
-use super::room::{Ask, AskWork, Kept, OnTheWay, Room, Start, WORK, lock};
+use super::room::{Ask, AskWork, Before, Kept, OnTheWay, Room, Start, WORK, lock};
 use super::running::Streams;
 use super::{Error, pipes};
 use crate::effects::api::Signaling;
@@ -31,13 +32,16 @@ pub(super) struct Driver {
     agent: AsyncFd<Socket>,
     kept: Kept,
     starting: HashMap<u32, OnTheWay>,
-    works: HashMap<u32, oneshot::Sender<Result<End, Error>>>,
+    works: HashMap<u32, (oneshot::Sender<Result<End, Error>>, Begun)>,
+    /// Of a sandbox that was taken over, until its agent has said what it does.
+    unknown: Option<Begun>,
 }
 
 impl Driver {
-    pub(super) fn new(room: Arc<Room>, agent: Agent, kept: Kept) -> Result<Driver, Error> {
+    pub(super) fn new(room: Arc<Room>, agent: Agent, kept: Kept, before: Before) -> Result<Driver, Error> {
         let agent = pipes::watch(Socket(agent)).map_err(|error| Error::Unresponsive(error.to_string()))?;
-        Ok(Driver { room, agent, kept, starting: HashMap::new(), works: HashMap::new() })
+        let unknown = (before == Before::Untold).then(|| room.beside.begin(None));
+        Ok(Driver { room, agent, kept, starting: HashMap::new(), works: HashMap::new(), unknown })
     }
 
     /// Serves until the sandbox is gone.
@@ -85,13 +89,13 @@ impl Driver {
         match ask {
             Ask::Start(start) => self.start(start),
             Ask::Work(ask) => {
-                let AskWork { id, recorded, depth, passed, tell } = *ask;
+                let AskWork { id, recorded, depth, passed, begun, tell } = *ask;
                 // The proof is used up here: what is asked of the agent is what was permitted and recorded.
                 let request = recorded.into_inner().permit.into_request();
                 let (uid, capabilities) = self.room.identity(request.user);
                 let work = Work { id, uid, gid: uid, capabilities, op: op(request, depth) };
                 match self.agent.get_mut().0.work(work, passed) {
-                    Ok(()) => drop(self.works.insert(id, tell)),
+                    Ok(()) => drop(self.works.insert(id, (tell, begun))),
                     Err(error @ (agent::Error::Busy(_) | agent::Error::TooLong(_))) => {
                         drop(tell.send(Err(Error::Unresponsive(error.to_string()))));
                     }
@@ -152,7 +156,7 @@ impl Driver {
         match reply {
             Reply::Started { id, pid } => {
                 let Some(start) = self.starting.remove(&id) else { return Ok(()) };
-                let OnTheWay { note, streams, tell, place, .. } = start;
+                let OnTheWay { note, streams, tell, place, begun: until_listed, .. } = start;
                 let begun = self.room.run(id, &note, pid, streams, Some(place));
                 if begun.is_err() {
                     // Nobody could listen to it, or end it.
@@ -160,6 +164,7 @@ impl Driver {
                     self.let_go(id);
                 }
                 let begun = begun.map(|(running, output)| (running.info.clone(), output));
+                drop(until_listed);
                 // Whoever asked may have gone away; the command goes on.
                 drop(tell.send(begun));
             }
@@ -167,7 +172,7 @@ impl Driver {
                 if let Some(start) = self.starting.remove(&id) {
                     let error = not_started(&start, errno, stage);
                     self.never_started(id, start, error);
-                } else if let Some(tell) = self.works.remove(&id) {
+                } else if let Some((tell, _begun)) = self.works.remove(&id) {
                     let source = std::io::Error::from_raw_os_error(errno);
                     drop(tell.send(Err(Error::Unresponsive(format!("file work was not started: {source}")))));
                 }
@@ -179,7 +184,9 @@ impl Driver {
     }
 
     fn ended(&mut self, id: u32, end: End, deadline: bool) -> Result<(), agent::Error> {
-        if let Some(tell) = self.works.remove(&id) {
+        if let Some((tell, begun)) = self.works.remove(&id) {
+            // Before anybody hears of it who might begin something next.
+            drop(begun);
             drop(tell.send(Ok(end)));
             return Ok(());
         }
@@ -228,6 +235,7 @@ impl Driver {
                 },
             }
         }
+        self.unknown = None;
         // Kept for commands that never came to be.
         let unused: Vec<u32> = self.kept.drain().map(|(exec, _)| exec).collect();
         let (orders, id) = (self.room.orders.clone(), self.room.id);

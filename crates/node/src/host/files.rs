@@ -131,7 +131,11 @@ pub(super) async fn begin(room: &Arc<Room>, user: User, op: Op) -> Result<(Job, 
     let request = request(user, &op);
     let path = quote(&request.path);
     let permit = room.policy.file(request).inspect_err(|denied| room.denied(denied))?;
-    let recorded = room.journal.record(FileAccess { sandbox: room.id, permit }).await?;
+    let begun = room.beside.begin(None);
+    let look = room.look(&begun).await;
+    let recorded = begun
+        .recorded(look, |beside| room.journal.record(FileAccess { sandbox: room.id, permit, beside }))
+        .await?;
     let bytes_follow = matches!(op, Op::Read { .. });
     let wide = if bytes_follow { PIECE_BYTES_MAX } else { 0 };
     let (read, answered) = pipes::pipe(pipes::Here::Reads, wide).map_err(failed)?;
@@ -145,7 +149,7 @@ pub(super) async fn begin(room: &Arc<Room>, user: User, op: Op) -> Result<(Job, 
     }
     let depth = if let Op::List { depth, .. } = op { depth } else { 0 };
     let (tell, ended) = oneshot::channel();
-    let ask = AskWork { id: room.new_work(), recorded, depth, passed, tell };
+    let ask = AskWork { id: room.new_work(), recorded, depth, passed, begun, tell };
     room.ask(Ask::Work(Box::new(ask))).await?;
     let pipe = pipes::watch(read).map_err(failed)?;
     let room = room.clone();

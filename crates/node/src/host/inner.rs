@@ -5,7 +5,7 @@ use super::journal::Journal;
 use super::link::Orders;
 use super::note::{self, SandboxNote};
 use super::places::Shared;
-use super::room::{Common, Kept, Parts, Room, lock};
+use super::room::{Before, Common, Kept, Parts, Room, is_draft, lock};
 use super::{Error, Settings, Spec, Template, adopt, quota};
 use crate::draft;
 use crate::effects::Beginning;
@@ -170,7 +170,7 @@ impl Inner {
             self.orders.send(Order::Kill { id }, Vec::new()).await?;
         }
         let (_recorded, up) = (recorded?, up?);
-        let Standing { walls, landlock, .. } = up.standing;
+        let Standing { walls, landlock, first_pid, .. } = up.standing;
         let ends = SystemTime::now() + spec.timeout;
         let at_boot_ns = Some(boot_ns_in(spec.timeout));
         self.orders.send(Order::Deadline { id, at_boot_ns }, Vec::new()).await?;
@@ -182,7 +182,9 @@ impl Inner {
             ends,
             policy: policy.clone(),
             terminals: up.terminals,
+            first_pid,
             next_command: 1,
+            before: Before::Nothing,
             common: self.common(),
         };
         let room = match Room::open(parts, Agent::over(up.agent), Kept::new()) {
@@ -311,7 +313,6 @@ impl Inner {
 
     /// Writes down what the originals of its draft zones are, before it is built.
     async fn open_drafts(&self, id: SandboxId, template: &Template) -> Result<Vec<Event>, Error> {
-        let is_draft = |rule: &FileRule| matches!(rule.access(), Access::Draft { .. });
         if !template.policy.files().iter().any(is_draft) {
             return Ok(Vec::new());
         }

@@ -20,13 +20,18 @@ impl Journal {
         Journal(group)
     }
 
-    /// Waits until `effect` is durable.
-    pub(super) async fn record<E: Effect + Send + 'static>(&self, effect: E) -> Result<Recorded<E>, Error> {
+    /// Has `effect` written, behind all that was given before, and waits until it is durable.
+    pub(super) fn record<E: Effect + Send + 'static>(
+        &self,
+        effect: E,
+    ) -> impl Future<Output = Result<Recorded<E>, Error>> + Send + use<E> {
         let (tell, told) = oneshot::channel();
         self.0.record(effect, move |recorded| drop(tell.send(recorded)));
-        match told.await {
-            Ok(recorded) => recorded.map_err(|error| Error::Ledger(chain(&*error))),
-            Err(_) => Err(Error::Ledger("its writer has ended".to_owned())),
+        async {
+            match told.await {
+                Ok(recorded) => recorded.map_err(|error| Error::Ledger(chain(&*error))),
+                Err(_) => Err(Error::Ledger("its writer has ended".to_owned())),
+            }
         }
     }
 

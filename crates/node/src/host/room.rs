@@ -1,5 +1,6 @@
 //! One sandbox that lives: what everybody who works in it shares.
 
+use super::beside::{Begun, Beside, Look};
 use super::command::{CommandEnd, CommandInfo, Output};
 use super::driver::Driver;
 use super::journal::Journal;
@@ -15,7 +16,7 @@ use agent::{Agent, End};
 use jail::plan::capability::ROOT_INSIDE;
 use ledger::Recorded;
 use model::{Event, KeyId, Limits, SandboxId, quote};
-use policy::{Denied, Policy, User};
+use policy::{Access, Denied, FileRule, Policy, User};
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,6 +51,8 @@ pub(super) struct Room {
     next_command: AtomicU32,
     next_work: AtomicU32,
     pub places: Places,
+    /// What else goes on when something begins.
+    pub beside: Arc<Beside>,
     pub gone: watch::Sender<bool>,
     /// Why its agent could not be relied on any more.
     pub failed: OnceLock<String>,
@@ -82,6 +85,8 @@ pub(super) struct OnTheWay {
     /// What stays here.
     pub streams: Streams,
     pub place: Place,
+    /// Until it is listed among the commands that run.
+    pub begun: Begun,
     pub tell: oneshot::Sender<Result<(CommandInfo, Output), Error>>,
 }
 
@@ -92,12 +97,23 @@ pub(super) struct AskWork {
     /// How many levels a list goes down.
     pub depth: u32,
     pub passed: Vec<OwnedFd>,
+    /// Until its process has ended.
+    pub begun: Begun,
     /// Told when the work did not start, or ended; dropped with the sandbox.
     pub tell: oneshot::Sender<Result<End, Error>>,
 }
 
 /// What the launcher kept of a command for this server.
 pub(super) type Kept = HashMap<u32, (Vec<u8>, Vec<OwnedFd>)>;
+
+/// Which commands a sandbox has when its room is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// None: it is new.
+    Nothing,
+    /// Those that its agent will tell of first.
+    Untold,
+}
 
 /// What a room is made from.
 pub(super) struct Parts {
@@ -107,8 +123,11 @@ pub(super) struct Parts {
     pub ends: SystemTime,
     pub policy: Arc<Policy>,
     pub terminals: OwnedFd,
+    /// Its first process, on the host.
+    pub first_pid: i32,
     /// The first number that no command had.
     pub next_command: u32,
+    pub before: Before,
     pub common: Common,
 }
 
@@ -123,7 +142,9 @@ impl Room {
     /// A room, and the task that serves it until its sandbox is gone.
     pub(super) fn open(parts: Parts, agent: Agent, kept: Kept) -> Result<Arc<Room>, Error> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let Parts { id, owner, note, ends, policy, terminals, next_command, common } = parts;
+        let Parts { id, owner, note, ends, policy, terminals, first_pid, next_command, before, common } =
+            parts;
+        let has_drafts = policy.files().iter().any(is_draft);
         let Common { journal, orders, places } = common;
         let limits = note.limits;
         let room = Arc::new(Room {
@@ -141,10 +162,11 @@ impl Room {
             next_command: AtomicU32::new(next_command),
             next_work: AtomicU32::new(WORK),
             places: Places::new(places),
+            beside: Beside::new(has_drafts.then_some(first_pid)),
             gone: watch::Sender::new(false),
             failed: OnceLock::new(),
         });
-        tokio::spawn(Driver::new(room.clone(), agent, kept)?.drive(asked));
+        tokio::spawn(Driver::new(room.clone(), agent, kept, before)?.drive(asked));
         Ok(room)
     }
 
@@ -165,6 +187,17 @@ impl Room {
             User::User => (jail::ids::USER, 0),
             User::Root => (0, if self.policy.root() { ROOT_INSIDE } else { 0 }),
         }
+    }
+
+    /// What else goes on where something has begun.
+    pub(super) async fn look(&self, begun: &Begun) -> Look {
+        begun
+            .look(|| {
+                let commands = lock(&self.commands);
+                let running = commands.values().filter(|running| !running.has_ended());
+                running.map(|running| (running.info.pid, running.exec)).collect()
+            })
+            .await
     }
 
     pub(super) fn new_command(&self) -> u32 {
@@ -292,6 +325,10 @@ impl Room {
         });
         Ok((running, output))
     }
+}
+
+pub(super) fn is_draft(rule: &FileRule) -> bool {
+    matches!(rule.access(), Access::Draft { .. })
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -39,23 +39,27 @@ pub(super) async fn start(room: &Arc<Room>, command: Command) -> Result<(Command
     })?;
     let exec = room.new_command();
     let note = CommandNote::of(&command);
+    let begun = room.beside.begin(Some(exec));
     // The launcher has its copy before the command begins, so that a server after this one finds it; and the record is
     // durable before the agent hears of it.
     if let Err(error) = room.keep(exec, &note, &streams).await {
         room.let_go(exec).await;
         return Err(error);
     }
-    let recorded =
-        match room.journal.record(Execution { sandbox: room.id, exec, permit, source: Source::Api }).await {
-            Ok(recorded) => recorded,
-            Err(error) => {
-                room.let_go(exec).await;
-                return Err(error);
-            }
-        };
+    let look = room.look(&begun).await;
+    let recording = begun.recorded(look, |beside| {
+        room.journal.record(Execution { sandbox: room.id, exec, permit, source: Source::Api, beside })
+    });
+    let recorded = match recording.await {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            room.let_go(exec).await;
+            return Err(error);
+        }
+    };
     let (tell, told) = oneshot::channel();
     let program = command.argv.first().map(quote).unwrap_or_default();
-    let on_the_way = OnTheWay { program, cwd: quote(&cwd), note, streams, tell, place };
+    let on_the_way = OnTheWay { program, cwd: quote(&cwd), note, streams, tell, place, begun };
     let start = Start { exec, recorded, deadline_ms: command.deadline_ms, passed, on_the_way };
     room.ask(Ask::Start(Box::new(start))).await?;
     match tokio::time::timeout(STARTED_WITHIN, told).await {

@@ -13,6 +13,7 @@ use std::time::Duration;
 behaviour::for_each_profile! {
     the_draft_of_a_living_sandbox_is_shown_and_committed
     a_draft_ends_with_its_sandbox
+    each_change_names_who_made_it_or_who_may_have
 }
 
 /// A server whose sandboxes have the project as a draft zone.
@@ -44,23 +45,47 @@ impl Server {
         tested.and(stopped)
     }
 
-    /// Makes a sandbox, or gives what the server said.
-    fn create(&self) -> Result<std::result::Result<String, String>> {
+    /// One request, and the whole answer.
+    fn ask(&self, head: &str, body: &str) -> Result<String> {
         let mut stream = TcpStream::connect(&self.listen)?;
-        let body = r#"{"templateID":"base","timeout":300}"#;
-        write!(
-            stream,
-            "POST /sandboxes HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n\
-             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            self.key,
-            body.len()
-        )?;
+        write!(stream, "{head}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Makes a sandbox, or gives what the server said.
+    fn create(&self) -> Result<std::result::Result<String, String>> {
+        Ok(self.made()?.map(|(id, _)| id))
+    }
+
+    /// The same with the token that opens its data plane.
+    fn made(&self) -> Result<std::result::Result<(String, String), String>> {
+        let body = r#"{"templateID":"base","timeout":300}"#;
+        let head = format!(
+            "POST /sandboxes HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json",
+            self.key
+        );
+        let answer = self.ask(&head, body)?;
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
         let parsed: Option<Value> = serde_json::from_str(body).ok();
-        let id = parsed.as_ref().and_then(|value| value["sandboxID"].as_str()).map(str::to_owned);
-        Ok(id.ok_or(answer))
+        let word = |name: &str| Some(parsed.as_ref()?[name].as_str()?.to_owned());
+        Ok(word("sandboxID").zip(word("envdAccessToken")).ok_or(answer))
+    }
+
+    /// Writes a file through the data plane, as a client of the API does.
+    fn upload(&self, id: &str, token: &str, path: &str, bytes: &str) -> Result<()> {
+        let body = format!(
+            "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n{bytes}\r\n--x--\r\n"
+        );
+        let head = format!(
+            "POST /files?path={path}&username=user HTTP/1.1\r\nHost: x\r\nX-Access-Token: {token}\r\n\
+             E2b-Sandbox-Id: {id}\r\nE2b-Sandbox-Port: 49983\r\n\
+             Content-Type: multipart/form-data; boundary=x"
+        );
+        let answer = self.ask(&head, &body)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        Ok(())
     }
 
     /// Ends the server, then its sandboxes: the launcher then ends at once, too.
@@ -163,5 +188,86 @@ fn ends_with_its_sandbox(place: &Place, server: &Server) -> Result<()> {
     ensure!(refused.as_ref().is_err_and(|said| said.contains("zone `/work`")), "{refused:?}");
     fs::rename(place.path("away"), &original)?;
     ensure!(tree(&original)? == before);
+    Ok(())
+}
+
+fn each_change_names_who_made_it_or_who_may_have(place: &Place) -> Result<()> {
+    project(place)?;
+    Server::with(place, |server| names_who_made_it(place, server))?;
+    place.verify()
+}
+
+/// The kernel dates files by its ticks. What is further apart than this never shares one.
+const TICKS: Duration = Duration::from_millis(50);
+
+fn names_who_made_it(place: &Place, server: &Server) -> Result<()> {
+    let (id, token) = server.made()?.map_err(anyhow::Error::msg)?;
+    let run = |script: &str| {
+        std::thread::sleep(TICKS);
+        exec(place, &id, script)
+    };
+    // Commands one after the other, and work through the API between them.
+    run("echo 1 > /work/first; rm /work/docs/doc.md")?;
+    std::thread::sleep(TICKS);
+    server.upload(&id, &token, "/work/uploaded", "bytes")?;
+    run("echo 2 > /work/second; cat /work/uploaded")?;
+    // Two at one time.
+    let mut long = place.casemate()?;
+    long.args(["exec", "--no-terminal", "--state"]).arg(place.state()).arg(&id);
+    long.args([
+        "--",
+        "sh",
+        "-c",
+        "until [ -e /work/go ]; do sleep 0.01; done; sleep 0.1; echo 3 > /work/third",
+    ]);
+    let mut long = long.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    within(Duration::from_secs(30), "the third command is on record", || {
+        Ok((place.records_of("exec.start")?.len() == 3).then_some(()))
+    })?;
+    run("echo 4 > /work/fourth; touch /work/go")?;
+    behaviour::wait(&mut long, Duration::from_secs(30))?;
+    run("echo 5 > /work/fifth")?;
+    // One leaves a process behind, which is at work while the next one runs.
+    run("(setsid sh -c 'sleep 0.3; echo 6 > /work/sixth' > /dev/null 2>&1 &)")?;
+    run("until [ -e /work/sixth ]; do sleep 0.01; done; sleep 0.1; echo 7 > /work/seventh")?;
+    run("echo 8 > /work/eighth")?;
+
+    let (_, answer) = ask(place, "diff", &[&id])?;
+    let list = answer["changes"].as_array().context("no changes")?;
+    let written = &place.records_of("file")?;
+    let uploaded =
+        written.iter().find(|record| record["op"] == "write").context("no record of the upload")?;
+    let sequence = uploaded["seq"].as_u64().context("no number")?;
+    let expected: [(&str, &[u64], bool); 10] = [
+        ("docs/doc.md", &[1], true),
+        ("eighth", &[8], true),
+        ("fifth", &[5], true),
+        ("first", &[1], true),
+        ("fourth", &[3, 4], false),
+        ("go", &[3, 4], false),
+        ("second", &[2], true),
+        ("seventh", &[6, 7], false),
+        ("sixth", &[6, 7], false),
+        ("third", &[3], false),
+    ];
+    for (path, commands, certain) in expected {
+        let path = format!("/work/{path}");
+        let change = list.iter().find(|change| change["path"] == *path).context(path.clone())?;
+        let by = &change["by"];
+        let named: Vec<u64> =
+            by["commands"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+        // Whether the fourth had ended when the third wrote depends on who was faster.
+        let fits = if path == "/work/third" { named.contains(&3) } else { named == commands };
+        let is_certain = by["certain"] == certain || path == "/work/third";
+        ensure!(fits && is_certain && by["operations"].is_null(), "{change}");
+    }
+    let by =
+        |path: &str| list.iter().find(|change| change["path"] == *path).map(|change| change["by"].clone());
+    let alone = serde_json::json!({"commands": [], "operations": [sequence], "certain": true});
+    ensure!(by("/work/uploaded") == Some(alone), "{:?}", by("/work/uploaded"));
+    ensure!(answer["operations"] == serde_json::json!([[sequence, "write /work/uploaded"]]), "{answer}");
+    let text = finish(place.casemate()?.args(["diff", "--stat", "--state"]).arg(place.state()).arg(&id))?;
+    let said = format!("by write /work/uploaded (record {sequence})");
+    ensure!(text.out().contains(&said) && text.out().contains("by one of #6, #7"), "{}", text.out());
     Ok(())
 }
