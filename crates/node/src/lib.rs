@@ -14,6 +14,7 @@ mod denials;
 pub mod draft;
 mod effects;
 mod error;
+mod extended;
 mod finish;
 mod handout;
 pub mod host;

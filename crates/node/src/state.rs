@@ -1,5 +1,6 @@
 //! The state directory: where the ledger, its key and compiled policies live.
 
+use crate::extended::{Extended, Reading};
 use policy::Policy;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -130,23 +131,45 @@ impl State {
         &self.path
     }
 
-    /// Loads a policy: from the cache of compiled ones if this very text was compiled by this very version before.
+    /// Loads a policy: from the cache of compiled ones if this very text, with what it extends, was compiled by this very
+    /// version before.
     ///
     /// # Errors
     /// All that is wrong with the document.
     pub fn load_policy(&self, source: &PolicySource) -> Result<Policy, policy::Rejected> {
         let hash = policy::hash_of(&source.text);
-        let file = self.path.join("cache").join(hash.trim_start_matches("sha256:"));
-        if let Some(policy) = std::fs::read(&file).ok().and_then(|bytes| Policy::from_cache(&bytes, &hash)) {
+        if let Some(policy) = self.compiled(&self.cached(&hash), &hash) {
             return Ok(policy);
         }
-        let policy = Policy::load(&source.text, &source.origin, source)?;
-        // A policy that extends others is more than this text, and changes with them: it is read anew each time.
-        if policy.hash() == hash {
-            // A cache that cannot be written only costs time; the ledger will say if the directory is unusable.
-            let _ = self.keep(&file, &policy.to_cache());
+        let index = self.cached(&Extended::key(&hash, &source.directory)).with_extension("extends");
+        let known = Extended::read(&index).filter(|extended| extended.still_holds(source));
+        if let Some(policy) = known.and_then(|known| self.compiled(&self.extended(&known.hash), &known.hash))
+        {
+            return Ok(policy);
         }
+        let reading = Reading::of(source);
+        let policy = Policy::load(&source.text, &source.origin, &reading)?;
+        // A cache that cannot be written only costs time; the ledger will say if the directory is unusable.
+        let _ = if policy.hash() == hash {
+            self.keep(&self.cached(&hash), &policy.to_cache())
+        } else {
+            self.keep(&self.extended(policy.hash()), &policy.to_cache())
+                .and_then(|()| self.keep(&index, &reading.made(policy.hash()).to_bytes()))
+        };
         Ok(policy)
+    }
+
+    fn compiled(&self, file: &Path, hash: &str) -> Option<Policy> {
+        Policy::from_cache(&std::fs::read(file).ok()?, hash)
+    }
+
+    fn cached(&self, hash: &str) -> PathBuf {
+        self.path.join("cache").join(hash.trim_start_matches("sha256:"))
+    }
+
+    /// Where a policy is that was made of several texts: apart from those of one, as such a hash is that of a text, too.
+    pub(crate) fn extended(&self, hash: &str) -> PathBuf {
+        self.cached(hash).with_extension("extended")
     }
 
     fn keep(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
