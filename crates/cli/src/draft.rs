@@ -37,6 +37,7 @@ fn fail(form: Form, error: &Error) -> Exit {
         Error::Moved(_)
         | Error::NoExchange(_)
         | Error::TooMany
+        | Error::TooManyChanges
         | Error::TooDeep { .. }
         | Error::AfterSetUp => Exit::Zone,
         Error::Damaged(_) => Exit::State,
@@ -240,9 +241,7 @@ fn tell(outcome: &CommitOutcome, id: SandboxId) {
                 if let Some(nearest) = &refusal.nearest_allowed {
                     output::say(&format!("  allowed: {nearest}"));
                 }
-                if let Some(how) = &refusal.how_to_ask {
-                    output::say(&format!("  help: {how}"));
-                }
+                output::say(&format!("  help: {}", refusal.how_to_ask));
             }
             output::say("casemate: the zone's commit rules refuse this; nothing was committed");
         }

@@ -79,6 +79,9 @@ pub enum Code {
     /// Something that the machine could not do, such as to take over a sandbox.
     #[serde(rename = "machine")]
     Machine,
+    /// A change of a draft, which its zone's rules keep from its original.
+    #[serde(rename = "commit")]
+    Commit,
 }
 
 impl Code {
@@ -101,6 +104,7 @@ impl Code {
             Code::Quota => "quota",
             Code::Role => "role",
             Code::Machine => "machine",
+            Code::Commit => "commit",
         }
     }
 }
@@ -212,6 +216,7 @@ mod tests {
             Code::Quota,
             Code::Role,
             Code::Machine,
+            Code::Commit,
         ] {
             let text = serde_json::to_string(&code).unwrap();
             assert_eq!(text, format!("\"{code}\""));

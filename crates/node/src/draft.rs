@@ -51,9 +51,12 @@ pub enum Error {
     /// There is none of this name.
     #[error("there is no draft of a sandbox `{0}`")]
     None(model::SandboxId),
-    /// Too many entries.
+    /// An original with too many entries.
     #[error("more than {ENTRIES_MAX} entries")]
     TooMany,
+    /// A draft with too many changes.
+    #[error("more than {ENTRIES_MAX} entries have changed")]
+    TooManyChanges,
     /// A tree that is too deep to be walked.
     #[error("deeper than {} directories: `{path}`", crate::beneath::DEPTH_MAX)]
     TooDeep {
@@ -116,6 +119,9 @@ impl Error {
                 "`casemate diff` lists the drafts of this state directory; `casemate run --keep` keeps one"
             }
             Error::TooMany | Error::TooDeep { .. } => "make a directory further down the zone",
+            Error::TooManyChanges => {
+                "let it write what nobody commits elsewhere, in /tmp or a scratch zone; in a sandbox that lives, remove it there and ask again"
+            }
             Error::Busy => "wait until it is done",
             Error::Lives => {
                 "`casemate kill ID` ends it, and its draft goes with it; to leave out a part alone, commit the other PATHs"

@@ -8,17 +8,18 @@ mod links;
 mod pattern;
 mod protected;
 
-pub use pattern::{PATTERNS_MAX, PathPattern, PatternError};
+pub use pattern::{PATTERNS_MAX, PatternError};
 
+use crate::pattern::Pattern;
 use crate::problem::is_plain;
-use model::quote;
+use model::{Code, Denial, quote};
 use serde::{Deserialize, Serialize};
 
 /// What a commit of one draft zone may bring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitRules {
     /// Paths beneath the zone that may change; none stands for all.
-    pub paths: Vec<PathPattern>,
+    pub paths: Vec<Pattern>,
     /// The most bytes of new content in one commit.
     pub bytes: u64,
     /// The most changed files in one commit, deleted ones and links included.
@@ -26,7 +27,7 @@ pub struct CommitRules {
     /// Whether a file may become executable.
     pub executables: bool,
     /// Paths that may change although they have a protected name.
-    pub unprotect: Vec<PathPattern>,
+    pub unprotect: Vec<Pattern>,
 }
 
 /// The most that `bytes` may say.
@@ -124,26 +125,12 @@ pub trait Tree {
     fn has(&self, path: &[u8]) -> bool;
 }
 
-/// A change that the rules refuse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// `commit`.
-    pub code: String,
-    /// The rule, as `commit.NAME`, with what of it applied.
-    pub rule: String,
-    /// What was asked, quoted.
-    pub asked: String,
-    /// The nearest thing that is allowed.
-    pub nearest_allowed: Option<String>,
-    /// What would change the answer.
-    pub how_to_ask: Option<String>,
-}
-
 impl CommitRules {
-    /// Whether they let nothing through that `outer` does not; patterns are compared as they are written.
+    /// Whether they let nothing through that `outer` does not.
     pub(crate) fn is_within(&self, outer: &CommitRules) -> bool {
-        let all_of =
-            |asked: &[PathPattern], outer: &[PathPattern]| asked.iter().all(|path| outer.contains(path));
+        let all_of = |asked: &[Pattern], outer: &[Pattern]| {
+            asked.iter().all(|path| outer.iter().any(|outer| outer.covers(path)))
+        };
         let paths = outer.paths.is_empty() || (!self.paths.is_empty() && all_of(&self.paths, &outer.paths));
         paths
             && all_of(&self.unprotect, &outer.unprotect)
@@ -153,17 +140,12 @@ impl CommitRules {
     }
 
     /// Every refusal among `proposals`, which belong to the zone `at`; none if all of them may be committed.
-    pub fn check(&self, at: &str, proposals: &[Proposal<'_>], tree: &impl Tree) -> Vec<Refusal> {
-        let mut refusals: Vec<Refusal> =
+    pub fn check(&self, at: &str, proposals: &[Proposal<'_>], tree: &impl Tree) -> Vec<Denial> {
+        let mut refusals: Vec<Denial> =
             proposals.iter().filter_map(|change| self.one(at, change, tree)).collect();
-        let refuse = |rule: &str, asked: String, most: String| Refusal {
-            code: "commit".to_owned(),
-            rule: format!("commit.{rule}"),
-            asked,
-            nearest_allowed: Some(most),
-            how_to_ask: Some(format!(
-                "commit fewer paths at once, or raise `{rule}` in the zone's `commit` rules"
-            )),
+        let refuse = |rule: &str, asked: String, most: String| {
+            let how = format!("commit fewer paths at once, or raise `{rule}` in the zone's `commit` rules");
+            Denial::new(Code::Commit, format!("commit.{rule}"), asked, how).nearest(most)
         };
         let files = proposals.iter().filter(|change| change.now != Now::Directory).count() as u64;
         if files > self.files {
@@ -181,17 +163,16 @@ impl CommitRules {
         refusals
     }
 
-    fn one(&self, at: &str, change: &Proposal<'_>, tree: &impl Tree) -> Option<Refusal> {
-        let refuse = |rule: String, nearest: Option<&str>, how: Option<String>| {
-            Some(Refusal {
-                code: "commit".to_owned(),
-                rule: format!("commit.{rule}"),
-                asked: format!("{} `{}/{}`", verb(change), quote(at), quote(change.path)),
-                nearest_allowed: nearest.map(str::to_owned),
-                how_to_ask: how,
+    fn one(&self, at: &str, change: &Proposal<'_>, tree: &impl Tree) -> Option<Denial> {
+        let refuse = |rule: String, nearest: Option<&str>, how: String| {
+            let asked = format!("{} `{}/{}`", verb(change), quote(at), quote(change.path));
+            let denial = Denial::new(Code::Commit, format!("commit.{rule}"), asked, how);
+            Some(match nearest {
+                Some(nearest) => denial.nearest(nearest),
+                None => denial,
             })
         };
-        let never = |what: &str| Some(format!("no rule allows it: {what}, or leave it out of the commit"));
+        let never = |what: &str| format!("no rule allows it: {what}, or leave it out of the commit");
         match change.taint {
             None => {}
             Some(Taint::Special(what)) => {
@@ -220,15 +201,16 @@ impl CommitRules {
         if change.was.is_none() && !plain(change.path) {
             return refuse("names".to_owned(), Some("names of UTF-8 that show"), never("rename it"));
         }
-        if !self.permits_path(change) {
+        let names: Vec<&[u8]> = change.path.split(|byte| *byte == b'/').collect();
+        if !self.permits_path(change, &names) {
             let how = "widen `paths` in the zone's `commit` rules, or leave it out of the commit";
-            return refuse("paths".to_owned(), None, Some(how.to_owned()));
+            return refuse("paths".to_owned(), None, how.to_owned());
         }
-        if !self.unprotect.iter().any(|pattern| pattern.matches(change.path))
+        if !self.unprotect.iter().any(|pattern| pattern.matches(&names))
             && let Some(name) = protected::protected(change, tree)
         {
             let how = "name it in `unprotect` of the zone's `commit` rules, or leave it out of the commit";
-            return refuse(format!("protected ({name})"), None, Some(how.to_owned()));
+            return refuse(format!("protected ({name})"), None, how.to_owned());
         }
         if let Now::Link { target } = change.now
             && let Err(why) = links::stays(change.path, target, tree)
@@ -239,27 +221,22 @@ impl CommitRules {
         let (Now::File { executable, .. } | Now::Mode { executable }) = change.now else { return None };
         if executable && !self.executables && change.was != Some(Was::File { executable: true }) {
             let how = "`executables = true` in the zone's `commit` rules, or leave it out of the commit";
-            return refuse(
-                "executables".to_owned(),
-                Some("the same file with mode 644"),
-                Some(how.to_owned()),
-            );
+            return refuse("executables".to_owned(), Some("the same file with mode 644"), how.to_owned());
         }
         None
     }
 
     /// A new directory is permitted also where it only leads to something that is.
-    fn permits_path(&self, change: &Proposal<'_>) -> bool {
-        let leads = |pattern: &PathPattern| {
-            change.was.is_none() && change.now == Now::Directory && pattern.leads_through(change.path)
+    fn permits_path(&self, change: &Proposal<'_>, names: &[&[u8]]) -> bool {
+        let leads = |pattern: &Pattern| {
+            change.was.is_none() && change.now == Now::Directory && pattern.leads_through(names)
         };
-        self.paths.is_empty()
-            || self.paths.iter().any(|pattern| pattern.matches(change.path) || leads(pattern))
+        self.paths.is_empty() || self.paths.iter().any(|pattern| pattern.matches(names) || leads(pattern))
     }
 
     /// Whether every value is one that a document can say.
     pub(crate) fn holds(&self) -> bool {
-        let sound = |list: &[PathPattern]| list.len() <= PATTERNS_MAX && list.iter().all(PathPattern::holds);
+        let sound = |list: &[Pattern]| list.len() <= PATTERNS_MAX && list.iter().all(pattern::is_beneath);
         self.bytes <= BYTES_MAX && self.files <= FILES_MAX && sound(&self.paths) && sound(&self.unprotect)
     }
 }

@@ -1,7 +1,7 @@
 //! Says what each rule turns into.
 
 use crate::compute::{show_bytes, show_millis};
-use crate::{ALWAYS, Access, CommitRules, PathPattern, Policy, lease};
+use crate::{ALWAYS, Access, CommitRules, Pattern, Policy, lease};
 use model::{Wall, Walls};
 use std::fmt;
 
@@ -138,9 +138,9 @@ impl Policy {
 
 fn draft(from: &str, rules: &CommitRules) -> String {
     let CommitRules { paths, bytes, files, executables, unprotect } = rules;
-    let list = |patterns: &[PathPattern], none: &str| match patterns {
+    let list = |patterns: &[Pattern], none: &str| match patterns {
         [] => none.to_owned(),
-        some => some.iter().map(PathPattern::as_str).collect::<Vec<_>>().join(", "),
+        some => some.iter().map(Pattern::to_path).collect::<Vec<_>>().join(", "),
     };
     format!(
         "copy-on-write over {}; counts into disk; a commit brings at most {files} files and {}, paths: {}, \

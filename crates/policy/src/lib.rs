@@ -46,9 +46,7 @@ mod zones;
 pub use act::{ACT_BYTES_MAX, Act, Limit, NotAnAct, Request};
 pub use answer::Answer;
 pub use chain::{LAYERS_MAX, Library, NoLibrary};
-pub use commit::{
-    CommitRules, Now, PATTERNS_MAX, PathPattern, PatternError, Proposal, Refusal, Taint, Tree, Was,
-};
+pub use commit::{CommitRules, Now, PATTERNS_MAX, PatternError, Proposal, Taint, Tree, Was};
 pub use compute::DEFAULT_LIMITS;
 pub use decide::{Denied, ExecRequest, FileRequest, Permit, Terminal, User};
 pub use explain::Line;

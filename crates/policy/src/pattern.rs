@@ -4,6 +4,7 @@
 //! any number of further words. So what a pattern matches does not depend on how words are quoted or joined, and the same
 //! pattern can be given to Cedar word by word.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// So many words has a pattern at most, `**` not counted.
@@ -12,7 +13,7 @@ pub const WORDS_MAX: usize = 32;
 /// One word of a pattern: literal pieces with a `*` between each two.
 ///
 /// `["a"]` is the word `a`, `["", ".csv"]` is `*.csv`, `["", ""]` is `*`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Word(Vec<String>);
 
 impl Word {
@@ -74,7 +75,7 @@ impl fmt::Display for Word {
 }
 
 /// Words, and perhaps any number of further ones.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pattern {
     /// Those that have to be there, in their order; for a host name from the right.
     pub words: Vec<Word>,
@@ -83,7 +84,7 @@ pub struct Pattern {
 }
 
 /// What may follow the words of a [`Pattern`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Rest {
     /// Nothing.
     None,

@@ -1,6 +1,6 @@
 //! What holds for every document, every cache and every policy.
 
-use policy::{Access, CommitRules, DEFAULT_LIMITS, FileRule, PathPattern, Policy, shipped};
+use policy::{Access, CommitRules, DEFAULT_LIMITS, FileRule, Pattern, Policy, shipped};
 use proptest::prelude::*;
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ fn models() -> impl Strategy<Value = Model> {
             });
     let host = "[a-z./][a-zA-Z0-9é \\\\\"'_./-]{0,40}";
     let pattern = "[a-z.][a-zA-Z0-9é *]{0,9}(/[a-z]{1,9}){0,3}(/\\*\\*)?"
-        .prop_filter_map("no pattern", |text| PathPattern::new(&text).ok());
+        .prop_filter_map("no pattern", |text| Pattern::beneath(&text).ok());
     let patterns = proptest::collection::vec(pattern, 0..4);
     let commit = (patterns.clone(), 1..(1_u64 << 44), 1..=1_000_000_u64, any::<bool>(), patterns).prop_map(
         |(paths, bytes, files, executables, unprotect)| CommitRules {
@@ -119,10 +119,10 @@ fn written(model: &Model) -> String {
 
 fn rules(rules: &CommitRules) -> String {
     let CommitRules { paths, bytes, files, executables, unprotect } = rules;
-    let list = |key: &str, patterns: &[PathPattern]| match patterns {
+    let list = |key: &str, patterns: &[Pattern]| match patterns {
         [] => String::new(),
         some => {
-            let words: Vec<String> = some.iter().map(|pattern| quoted(pattern.as_str())).collect();
+            let words: Vec<String> = some.iter().map(|pattern| quoted(&pattern.to_path())).collect();
             format!("{key} = [{}], ", words.join(", "))
         }
     };

@@ -12,8 +12,8 @@ use super::{Error, For};
 use crate::State;
 use crate::clock::SystemClock;
 use ledger::{Ledger, Recorded};
-use model::{Effect, Event, SandboxId, quote};
-use policy::{Now, Proposal, Refusal, Was};
+use model::{Denial, Effect, Event, SandboxId, quote};
+use policy::{Now, Proposal, Was};
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ const NAMED_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The rules refuse these changes; nothing was applied.
-    Refused(Vec<Refusal>),
+    Refused(Vec<Denial>),
     /// The original has changed at these paths; nothing was applied.
     Conflicts(Vec<Conflict>),
     /// All of it was applied.
@@ -416,7 +416,7 @@ fn locate(kept: &Kept, path: &[u8]) -> Result<(usize, Vec<u8>), Error> {
     Ok((number, rest.to_vec()))
 }
 
-fn refusals(kept: &Kept, selected: &[Vec<&Change>]) -> Vec<Refusal> {
+fn refusals(kept: &Kept, selected: &[Vec<&Change>]) -> Vec<Denial> {
     let mut refusals = Vec::new();
     for ((head, zone), changes) in kept.head.zones.iter().zip(&kept.zones).zip(selected) {
         let proposals: Vec<Proposal<'_>> = changes.iter().map(|change| proposal(change)).collect();

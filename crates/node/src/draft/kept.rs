@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names the format of every file of a draft.
-const TAG: &[u8] = concat!("casemate-draft 2 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const TAG: &[u8] = concat!("casemate-draft 3 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 
 /// A draft zone of a sandbox that is about to be built.
 #[derive(Debug)]

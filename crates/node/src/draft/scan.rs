@@ -152,7 +152,7 @@ impl Scan<'_> {
         for name in listing {
             self.seen += 1;
             if self.seen > ENTRIES_MAX {
-                return Err(Error::TooMany);
+                return Err(Error::TooManyChanges);
             }
             match name {
                 Ok(name) => drop(names.insert(name)),
@@ -343,7 +343,7 @@ impl Scan<'_> {
             }
         }
         self.changes.push(change);
-        if self.changes.len() > ENTRIES_MAX { Err(Error::TooMany) } else { Ok(()) }
+        if self.changes.len() > ENTRIES_MAX { Err(Error::TooManyChanges) } else { Ok(()) }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pattern::{Rest, Word};
 use std::collections::BTreeMap;
 
 /// Links and entries by path.
@@ -36,8 +37,8 @@ fn rule(rules: &CommitRules, tree: &Here, change: Proposal<'_>) -> String {
     }
 }
 
-fn patterns(list: &[&str]) -> Vec<PathPattern> {
-    list.iter().map(|text| PathPattern::new(text).unwrap()).collect()
+fn patterns(list: &[&str]) -> Vec<Pattern> {
+    list.iter().map(|text| Pattern::beneath(text).unwrap()).collect()
 }
 
 #[test]
@@ -239,4 +240,34 @@ fn one_commit_has_bounds_in_files_and_bytes() {
     assert_eq!(rules_of(&[new("a", TEXT), new("b", TEXT), new("c", TEXT)]), ["commit.files", "commit.bytes"]);
     let giant = Now::File { bytes: u64::MAX, executable: false };
     assert_eq!(rules_of(&[new("a", giant), new("b", giant)]), ["commit.bytes"]);
+}
+
+#[test]
+fn rules_are_within_others_whose_patterns_cover_theirs() {
+    let paths = |list: &[&str]| CommitRules { paths: patterns(list), ..CommitRules::default() };
+    let unprotect = |list: &[&str]| CommitRules { unprotect: patterns(list), ..CommitRules::default() };
+    for (asked, outer, is_within) in [
+        (paths(&["src/lib/**"]), paths(&["docs/*", "src/**"]), true),
+        (paths(&["src/*.rs"]), paths(&["src/*"]), true),
+        (paths(&["src/**"]), paths(&["src/lib/**"]), false),
+        (paths(&["src/**"]), paths(&["src/*"]), false),
+        (paths(&["src/**"]), paths(&[]), true),
+        (paths(&[]), paths(&["src/**"]), false),
+        (unprotect(&[".github/workflows/*"]), unprotect(&[".github/**"]), true),
+        (unprotect(&[".github/**"]), unprotect(&[]), false),
+        (unprotect(&[]), unprotect(&[".github/**"]), true),
+    ] {
+        assert_eq!(asked.is_within(&outer), is_within, "{asked:?} within {outer:?}");
+    }
+}
+
+#[test]
+fn a_cached_pattern_is_one_that_a_document_can_say() {
+    let with = |pattern| CommitRules { paths: vec![pattern], ..CommitRules::default() }.holds();
+    assert!(with(Pattern::beneath("src/*.rs").unwrap()) && with(Pattern::beneath("**").unwrap()));
+    let words =
+        |words: &[&str], rest| Pattern { words: words.iter().map(|word| Word::new(word)).collect(), rest };
+    assert!(!with(words(&[".."], Rest::None)) && !with(words(&["a/b"], Rest::None)));
+    assert!(!with(words(&["a"], Rest::Some)) && !with(words(&[], Rest::None)));
+    assert!(!with(Pattern { words: vec![Word::exact("*")], rest: Rest::None }));
 }

@@ -1,11 +1,12 @@
 //! The zones: `[[files]]`.
 
 use super::Places;
-use crate::commit::{CommitRules, PathPattern};
+use crate::commit::CommitRules;
 use crate::keys::{
     self, ACCESS, AT, COMMIT, COMMIT_BYTES, COMMIT_EXECUTABLES, COMMIT_FILES, COMMIT_PATHS, FROM, Key, TO,
     UNPROTECT,
 };
+use crate::pattern::Pattern;
 use crate::problem::{Report, excerpt};
 use crate::reading::{Table, Value, suggest};
 use crate::zones::{Access, FileRule, check_host_path, check_place, first_conflict};
@@ -104,8 +105,8 @@ fn commit(zone: &Table, report: &mut Report) -> CommitRules {
     rules
 }
 
-fn patterns(table: &Table, key: &Key, report: &mut Report) -> Vec<PathPattern> {
-    let patterns = report.list(table, key, |report, value| match value.text().map(PathPattern::new) {
+fn patterns(table: &Table, key: &Key, report: &mut Report) -> Vec<Pattern> {
+    let patterns = report.list(table, key, |report, value| match value.text().map(Pattern::beneath) {
         Some(Ok(pattern)) => Some(pattern),
         Some(Err(error)) => {
             let mend = "write a path relative to the zone: `src/**`, `docs/*.md`";
