@@ -103,7 +103,7 @@ fn entries(place: &Place, count: u32, code: Option<i32>) -> Result<()> {
     let report = ended.report()?;
     let Some(code) = code else {
         let problem = report["drafts"][0]["problem"].as_str().unwrap_or_default();
-        ensure!(problem.contains("more than 200000 entries"), "{report}");
+        ensure!(problem.contains("more than 200000 entries have changed"), "{report}");
         let make = format!("import os\nos.chdir('project')\n{make}");
         ensure!(finish(place.program("python3").args(["-c", &make]))?.code() == 0);
         let refused = drafts(place, &[], "")?;

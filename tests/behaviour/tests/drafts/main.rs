@@ -3,6 +3,7 @@
 mod committing;
 mod hostile;
 mod living;
+mod million;
 mod project;
 mod smuggling;
 
