@@ -2,9 +2,14 @@
 
 use crate::extended::{Extended, Reading};
 use policy::Policy;
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The directory of the policies that sandboxes were started with.
+const STARTED: &str = "policies";
 
 /// A state directory that is there, ours and closed to others.
 #[derive(Debug, Clone)]
@@ -172,10 +177,42 @@ impl State {
         self.cached(hash).with_extension("extended")
     }
 
+    /// Keeps the policy of a sandbox for the servers to come, and gives the name under which it is: the hash of its compiled
+    /// form, as host paths in it may differ between policies of one text.
+    pub(crate) fn keep_started(&self, policy: &Policy) -> io::Result<String> {
+        let bytes = policy.to_cache();
+        let name = policy::hash_of(&bytes).trim_start_matches("sha256:").to_owned();
+        let file = self.path.join(STARTED).join(&name);
+        if !file.exists() {
+            self.keep(&file, &bytes)?;
+        }
+        Ok(name)
+    }
+
+    /// The policy that a sandbox was started with; none where it is not what was kept.
+    pub(crate) fn started(&self, name: &str, hash: &str) -> Option<Policy> {
+        let bytes = std::fs::read(self.path.join(STARTED).join(name)).ok()?;
+        let is_it = policy::hash_of(&bytes).strip_prefix("sha256:") == Some(name);
+        is_it.then(|| Policy::from_cache(&bytes, hash)).flatten()
+    }
+
+    /// Removes the policies of sandboxes that are no more.
+    pub(crate) fn sweep_started(&self, used: &HashSet<&str>) {
+        for entry in std::fs::read_dir(self.path.join(STARTED)).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_none_or(|name| !used.contains(name)) {
+                // What stays is swept by the next server.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Writes a file in a directory of ours, whole or not at all.
     fn keep(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let directory = self.path.join("cache");
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let half = directory.join(format!("writing-{}", std::process::id()));
+        let directory = file.parent().unwrap_or(&self.path);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let half = directory.join(format!("writing-{}-{count}", std::process::id()));
         std::fs::write(&half, bytes)?;
         std::fs::rename(&half, file)
     }

@@ -1,9 +1,9 @@
 //! What a node finds in the launcher when it opens: sandboxes and commands of a server before it.
 
+use super::Error;
 use super::inner::{Inner, boot_ns_in};
 use super::note::{self, SandboxNote};
 use super::room::{Before, Kept, Parts, Room, lock};
-use super::{DEFAULT_TEMPLATE, Error};
 use crate::launcher::protocol::{Ended, Order, Report};
 use agent::Agent;
 use model::{Code, Denial, Event, SandboxId};
@@ -93,7 +93,7 @@ impl Found {
         if self.stranded > 0 {
             // They go on, and end at their time; the next server may have more luck.
             let asked = format!(
-                "take over {} sandboxes: no descriptors, or a note of another version",
+                "take over {} sandboxes: no descriptors, no policy, or a note of another version",
                 self.stranded
             );
             let how = "wait for their end, or end them all with `casemate stop --all`";
@@ -103,7 +103,14 @@ impl Found {
         for (id, ended) in self.ended {
             inner.ended(id, ended);
         }
-        let found = lock(&inner.rooms).len() as u32;
+        let found = {
+            let rooms = lock(&inner.rooms);
+            if self.stranded == 0 {
+                let used = rooms.values().map(|room| room.note.policy.as_str()).collect();
+                inner.settings.state.sweep_started(&used);
+            }
+            rooms.len() as u32
+        };
         if all > 0 {
             inner.journal.observe(Event::ServerAdopt { sandboxes: found });
         }
@@ -125,10 +132,10 @@ fn reopen(inner: &Arc<Inner>, living: Living, kept: Kept) -> Result<Arc<Room>, E
     let ends = deadline_boot_ns.map_or(UNIX_EPOCH + Duration::from_nanos(u64::MAX), |at| {
         SystemTime::now() + Duration::from_nanos(at.saturating_sub(boot_ns_in(Duration::ZERO)))
     });
-    // A template that this server does not have any more: what the default one says holds for it.
-    let templates = &inner.settings.templates;
-    let template = templates.get(&note.template).or_else(|| templates.get(DEFAULT_TEMPLATE));
-    let policy = template.map(|template| template.policy.clone()).ok_or_else(unreadable)?;
+    // What its template says by now holds for those that are made from it now.
+    let lost = || Error::Launcher("the policy that it was started with is not there".to_owned());
+    let policy = inner.settings.state.started(&note.policy, &note.policy_hash).ok_or_else(lost)?;
+    let policy = Arc::new(policy);
     let common = inner.common();
     let parts = Parts {
         id,

@@ -94,6 +94,10 @@ impl Inner {
         let made_from = spec.made_from.clone();
         let policy = &made_from.policy;
         let mut turn = Turn::take(self, id, &spec).await?;
+        let kept = self.settings.state.keep_started(policy).map_err(|error| Error::Refused {
+            what: format!("its policy cannot be kept in the state directory: {error}"),
+            mend: Some("make room or give write access there".to_owned()),
+        })?;
         let started = SystemTime::now();
         let note = SandboxNote {
             owner: spec.owner.to_string(),
@@ -102,6 +106,8 @@ impl Inner {
             env: spec.env,
             token,
             limits: policy.limits(),
+            policy: kept,
+            policy_hash: policy.hash().to_owned(),
             started_ns: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64),
         };
         let bytes = note::encode(&note);

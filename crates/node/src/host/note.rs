@@ -20,6 +20,9 @@ pub(super) struct SandboxNote {
     pub started_ns: i64,
     /// The ceilings that it was built with.
     pub limits: Limits,
+    /// The policy that it was started with: where it is kept, and the hash of its text.
+    pub policy: String,
+    pub policy_hash: String,
 }
 
 /// A running command, for the next server.
