@@ -11,17 +11,23 @@
 //! and a list of changes with their names as bytes. All that follows reads that form. Nothing is applied unless the rules
 //! permit every selected change and the original is, at every one of them, as it was when the zone opened.
 
+mod acts;
 mod apply;
+mod attributes;
 mod commit;
 mod conflict;
+mod file;
 mod journal;
 mod kept;
 mod living;
 mod manifest;
-mod record;
+mod recorded;
 mod scan;
+mod select;
 mod show;
+mod stage;
 mod steps;
+mod store;
 mod view;
 mod who;
 

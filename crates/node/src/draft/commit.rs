@@ -1,27 +1,23 @@
 //! A commit: all of what was selected, or nothing.
 
-use super::apply::{Begun, Originals, Standing, Trouble};
+use super::apply::{Begun, Originals, Trouble};
+use super::file::put;
 use super::journal::{Journal, Phase};
-use super::kept::{Kept, drafts, put};
+use super::kept::{Kept, drafts};
 use super::living;
-use super::manifest::{Entry, Kind};
+use super::manifest::Kind;
+use super::recorded::{Committing, Discarding, committing, refused, undone};
 use super::scan::{Change, Node};
-use super::steps::{Step, above, removes_tree, steps};
-use super::view::View;
+use super::select::{conflicts, refusals, select};
+use super::steps::{Step, steps};
 use super::{Error, For};
 use crate::State;
 use crate::clock::SystemClock;
 use ledger::{Ledger, Recorded};
-use model::{Denial, Effect, Event, SandboxId, quote};
-use policy::{Now, Proposal, Was};
+use model::{Denial, Event, SandboxId, quote};
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::path::Path;
-
-/// So many paths or reasons are recorded by name.
-const NAMED_MAX: usize = 100;
 
 /// What came of a commit.
 #[derive(Debug, Clone)]
@@ -63,48 +59,6 @@ pub struct Committed {
 pub struct Done {
     /// How many paths had changed.
     pub changes: u64,
-}
-
-/// The proof that a commit is on record before anything of the original is touched.
-struct Committing {
-    sandbox: SandboxId,
-    to: Vec<String>,
-    changes: u64,
-    bytes: u64,
-    digest: String,
-    paths: Vec<String>,
-    begun: Begun,
-}
-
-impl Effect for Committing {
-    fn events(&self) -> Vec<Event> {
-        vec![Event::DraftCommit {
-            sandbox: self.sandbox,
-            to: self.to.clone(),
-            uid: uid(),
-            changes: self.changes,
-            bytes: self.bytes,
-            digest: self.digest.clone(),
-            paths: self.paths.clone(),
-            resumed: self.begun == Begun::Before,
-        }]
-    }
-}
-
-/// The proof that a discard is on record.
-struct Discarding {
-    sandbox: SandboxId,
-    changes: u64,
-}
-
-impl Effect for Discarding {
-    fn events(&self) -> Vec<Event> {
-        vec![Event::DraftDiscard { sandbox: self.sandbox, uid: uid(), changes: self.changes }]
-    }
-}
-
-fn uid() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
 
 /// Applies what `paths` select of a draft to its originals; without paths, all of it. A commit of this draft that was cut
@@ -355,175 +309,4 @@ fn forget(kept: &mut Kept, originals: &Originals, journal: &Journal) -> Result<(
         put(&kept.directory.join(format!("changes-{number}")), &zone.changes)?;
     }
     Ok(())
-}
-
-/// The changes at and below `paths`, with the new directories that lead there, by zone. Paths are compared as bytes with
-/// those of the changes; the file system is not asked, so that no link leads a selection elsewhere.
-fn select<'a>(kept: &'a Kept, paths: &[Vec<u8>]) -> Result<Vec<Vec<&'a Change>>, Error> {
-    let mut chosen: Vec<HashSet<&[u8]>> = kept.zones.iter().map(|_| HashSet::new()).collect();
-    for path in paths {
-        let (number, path) = locate(kept, path)?;
-        let below = [path.as_slice(), b"/"].concat();
-        let all = path.is_empty();
-        let changes = &kept.zones[number].changes;
-        let found = changes.iter().filter(|c| all || c.path == path || c.path.starts_with(&below));
-        let found: Vec<&[u8]> = found.map(|change| change.path.as_slice()).collect();
-        let is_empty = found.is_empty();
-        chosen[number].extend(found);
-        if is_empty {
-            let shown = format!("{}/{}", kept.head.zones[number].at, quote(&path));
-            return Err(Error::NothingAt(shown));
-        }
-    }
-    let mut selected = Vec::new();
-    for (zone, chosen) in kept.zones.iter().zip(&mut chosen) {
-        if paths.is_empty() {
-            selected.push(zone.changes.iter().collect());
-            continue;
-        }
-        let leading: HashSet<&[u8]> = chosen.iter().flat_map(|path| above(path)).collect();
-        let leads =
-            |change: &&Change| change.now == Node::Directory && leading.contains(change.path.as_slice());
-        let is_chosen = |change: &&Change| chosen.contains(change.path.as_slice()) || leads(change);
-        selected.push(zone.changes.iter().filter(is_chosen).collect());
-    }
-    Ok(selected)
-}
-
-/// The zone of a path, and the path beneath it.
-fn locate(kept: &Kept, path: &[u8]) -> Result<(usize, Vec<u8>), Error> {
-    let refuse = |why| Err(Error::Path { path: quote(path), why });
-    let (number, rest) = match path {
-        [] => return refuse("it is empty"),
-        [b'/', ..] => {
-            let found = kept.head.zones.iter().enumerate().find_map(|(number, zone)| {
-                let rest = path.strip_prefix(zone.at.as_bytes())?;
-                (rest.is_empty() || rest.starts_with(b"/")).then_some((number, rest))
-            });
-            match found {
-                Some((number, rest)) => (number, rest.strip_prefix(b"/").unwrap_or(rest)),
-                None => return refuse("no zone of the draft is there"),
-            }
-        }
-        _ if kept.zones.len() == 1 => (0, path),
-        _ => return refuse("the draft has several zones: begin with the zone's place inside"),
-    };
-    let rest = rest.strip_suffix(b"/").unwrap_or(rest);
-    let odd = |name: &[u8]| matches!(name, b"" | b"." | b"..");
-    if !rest.is_empty() && rest.split(|byte| *byte == b'/').any(odd) {
-        return refuse("it is not in its shortest form: no empty name, `.` or `..`");
-    }
-    Ok((number, rest.to_vec()))
-}
-
-fn refusals(kept: &Kept, selected: &[Vec<&Change>]) -> Vec<Denial> {
-    let mut refusals = Vec::new();
-    for ((head, zone), changes) in kept.head.zones.iter().zip(&kept.zones).zip(selected) {
-        let proposals: Vec<Proposal<'_>> = changes.iter().map(|change| proposal(change)).collect();
-        let view = View::new(&zone.manifest, changes);
-        refusals.extend(head.rules.check(&head.at, &proposals, &view));
-    }
-    refusals
-}
-
-fn proposal(change: &Change) -> Proposal<'_> {
-    let was = change.was.as_ref().map(|was| match was.kind {
-        Kind::File { .. } => Was::File { executable: was.executable() },
-        _ => Was::Other,
-    });
-    let now = match &change.now {
-        Node::Gone => Now::Gone,
-        Node::Directory => Now::Directory,
-        Node::File { size, executable, .. } => Now::File { bytes: *size, executable: *executable },
-        Node::Mode { executable } => Now::Mode { executable: *executable },
-        Node::Link { target } => Now::Link { target },
-        Node::Special => Now::Special,
-    };
-    Proposal { path: &change.path, was, now, taint: change.taint.as_ref() }
-}
-
-/// What of the original has changed under the selection, and which new directories somebody else has made already.
-fn conflicts(
-    kept: &Kept,
-    selected: &[Vec<&Change>],
-    originals: &Originals,
-) -> (Vec<Conflict>, Vec<HashSet<Vec<u8>>>) {
-    let mut conflicts = Vec::new();
-    let mut there = Vec::new();
-    for (number, changes) in selected.iter().enumerate() {
-        let at = &kept.head.zones[number].at;
-        let mut add = |path: &[u8], why: String| {
-            conflicts.push(Conflict { path: format!("{at}/{}", quote(path)), why });
-        };
-        let made: HashSet<&[u8]> = changes
-            .iter()
-            .filter(|change| change.now == Node::Directory)
-            .map(|change| change.path.as_slice())
-            .collect();
-        let entries = &kept.zones[number].manifest.entries;
-        let mut already = HashSet::new();
-        for change in changes {
-            match originals.check(number, change, |path| made.contains(path)) {
-                Ok(Standing::AsItWas) => {}
-                Ok(Standing::MadeAlready) => drop(already.insert(change.path.clone())),
-                Err(why) => {
-                    add(&change.path, why);
-                    continue;
-                }
-            }
-            let known = |path: &[u8]| entries.contains_key::<[u8]>(path);
-            if removes_tree(change)
-                && let Some(unknown) = originals.unknown(number, &change.path, known)
-            {
-                add(&unknown, "it has appeared in a directory that the draft removes".to_owned());
-            }
-        }
-        there.push(already);
-    }
-    (conflicts, there)
-}
-
-fn committing(kept: &Kept, selected: &[Vec<&Change>], begun: Begun) -> Committing {
-    let mut hasher = Sha256::new();
-    let mut paths = Vec::new();
-    let (mut changes, mut bytes) = (0, 0);
-    for (zone, selected) in selected.iter().enumerate() {
-        for change in selected {
-            changes += 1;
-            if let Node::File { size, .. } = change.now {
-                bytes += size;
-            }
-            hasher.update(postcard::to_stdvec(&(zone, change)).unwrap_or_default());
-            if paths.len() < NAMED_MAX {
-                let at = &kept.head.zones[zone].at;
-                paths.push(format!("{} {at}/{}", super::show::kind(change).word(), quote(&change.path)));
-            }
-        }
-    }
-    let to = |path: &Path| {
-        use std::os::unix::ffi::OsStrExt;
-        quote(path.as_os_str().as_bytes())
-    };
-    Committing {
-        sandbox: kept.head.sandbox,
-        to: kept.head.zones.iter().map(|zone| to(&zone.path())).collect(),
-        changes,
-        bytes,
-        digest: format!("sha256:{:x}", hasher.finalize()),
-        paths,
-        begun,
-    }
-}
-
-fn refused(sandbox: SandboxId, reasons: impl Iterator<Item = String>) -> Event {
-    Event::DraftRefused { sandbox, uid: uid(), reasons: reasons.take(NAMED_MAX).collect() }
-}
-
-fn undone(sandbox: SandboxId, why: &str) -> Event {
-    Event::DraftCommitted { sandbox, applied: false, why: Some(why.to_owned()) }
-}
-
-/// Whether an entry is a file.
-pub(super) fn is_file(entry: &Entry) -> bool {
-    matches!(entry.kind, Kind::File { .. })
 }

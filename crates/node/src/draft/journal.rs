@@ -1,6 +1,6 @@
 //! How far a commit has come, so that one that was cut short can be completed or undone.
 
-use super::kept::{get, put};
+use super::file::{get, put};
 use super::steps::Step;
 use super::{Error, For};
 use serde::{Deserialize, Serialize};

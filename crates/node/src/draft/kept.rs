@@ -9,26 +9,23 @@
 //! journal      while a commit is applied
 //! ```
 
+use super::file::{get, put};
 use super::manifest::Manifest;
-use super::scan::{Change, Store, scan};
+use super::scan::{Change, scan};
+use super::store::Store;
 use super::who::Act;
 use super::{Error, For};
 use model::{Event, SandboxId, quote};
 use policy::CommitRules;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, flock};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
-use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Names the format of every file of a draft.
-const TAG: &[u8] = concat!("casemate-draft 3 ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 
 /// A draft zone of a sandbox that is about to be built.
 #[derive(Debug)]
@@ -311,31 +308,6 @@ impl Kept {
         let gone = self.directory.with_file_name(format!(".gone-{}", self.head.sandbox));
         std::fs::rename(&self.directory, &gone).call(|| format!("rename({:?})", self.directory))?;
         std::fs::remove_dir_all(&gone).call(|| format!("remove({gone:?})"))
-    }
-}
-
-/// Writes a value as a file of a draft: whole, durable, or not at all.
-pub(super) fn put<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let half = path.with_extension("half");
-    let mut bytes = TAG.to_vec();
-    let body = postcard::to_stdvec(value).map_err(|_| Error::Damaged(path.to_owned()))?;
-    bytes.extend(body);
-    let written = File::create(&half).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| std::fs::rename(&half, path)).call(|| format!("write({path:?})"))?;
-    let parent = path.parent().unwrap_or(path);
-    File::open(parent).and_then(|file| file.sync_all()).call(|| format!("fsync({parent:?})"))
-}
-
-/// Reads what [`put`] wrote.
-pub(super) fn get<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = std::fs::read(path).call(|| format!("read({path:?})"))?;
-    let body = bytes.strip_prefix(TAG).ok_or_else(|| Error::Damaged(path.to_owned()))?;
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        _ => Err(Error::Damaged(path.to_owned())),
     }
 }
 

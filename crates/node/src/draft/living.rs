@@ -1,10 +1,12 @@
 //! Drafts of sandboxes that live: `drafts/.open-ID/` says what their originals were, and what changed is read anew, from the
 //! sandbox's disk, whenever somebody asks.
 
-use super::kept::{Draft, Head, Kept, drafts, get, lock, now_ms, put};
+use super::acts::acts;
+use super::file::{get, put};
+use super::kept::{Draft, Head, Kept, drafts, lock, now_ms};
 use super::manifest::Manifest;
-use super::record::acts;
-use super::scan::{Store, scan};
+use super::scan::scan;
+use super::store::Store;
 use super::{Error, For};
 use crate::beneath;
 use crate::draft::journal::Journal;

@@ -104,6 +104,10 @@ impl Entry {
         self.mode & 0o111 != 0
     }
 
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File { .. })
+    }
+
     pub(crate) fn hash(&self) -> Option<Hash> {
         match self.kind {
             Kind::File { hash } => hash,

@@ -3,7 +3,9 @@
 //! The layer is hostile but for what the kernel alone writes there: a whiteout is a character device 0:0, which nobody
 //! inside can make, and `user.overlay.*` attributes of the inside are escaped or refused by the overlay.
 
+use super::attributes::{Attributes, taint_of};
 use super::manifest::{Entry, Hash, Kind, Manifest, Time, hash_of};
+use super::store::Store;
 use super::{ENTRIES_MAX, Error};
 use crate::beneath::{self, DEPTH_MAX, Listing};
 use policy::Taint;
@@ -11,12 +13,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 
 /// The longest path of a change: what one call of the kernel takes, and a name of ours beside it.
 const PATH_BYTES_MAX: usize = 4000;
@@ -45,52 +43,6 @@ pub(crate) enum Node {
     Mode { executable: bool },
     Link { target: Vec<u8> },
     Special,
-}
-
-/// Where the content of changed files goes: numbered files of one directory.
-pub(crate) struct Store {
-    directory: PathBuf,
-    next: u32,
-    bytes_left: u64,
-}
-
-impl Store {
-    pub(crate) fn new(directory: PathBuf, bytes_max: u64) -> Store {
-        Store { directory, next: 0, bytes_left: bytes_max }
-    }
-
-    /// Copies a file and gives its number and hash.
-    fn copy(&mut self, file: &OwnedFd) -> Result<(u32, Hash, u64), String> {
-        let number = self.next;
-        let path = content(&self.directory, number);
-        let fail = |error: &dyn std::fmt::Display| error.to_string();
-        let mut to = File::create_new(&path).map_err(|error| fail(&error))?;
-        let (mut hasher, mut total) = (Sha256::new(), 0_u64);
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let length = match rustix::io::read(file, &mut buffer[..]) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(fail(&error)),
-            };
-            total += length as u64;
-            if total > self.bytes_left {
-                let _ = std::fs::remove_file(&path);
-                return Err("it is larger than the disk limit leaves room for".to_owned());
-            }
-            hasher.update(&buffer[..length]);
-            to.write_all(&buffer[..length]).map_err(|error| fail(&error))?;
-        }
-        self.bytes_left -= total;
-        self.next += 1;
-        Ok((number, hasher.finalize().into(), total))
-    }
-}
-
-/// The file that holds the content of this number.
-pub(crate) fn content(directory: &Path, number: u32) -> PathBuf {
-    directory.join(format!("{number:08}"))
 }
 
 /// All differences, in the order of their paths. Without a store no content is kept, only counted.
@@ -344,66 +296,5 @@ impl Scan<'_> {
         }
         self.changes.push(change);
         if self.changes.len() > ENTRIES_MAX { Err(Error::TooManyChanges) } else { Ok(()) }
-    }
-}
-
-fn taint_of(file: &OwnedFd, stat: &Stat) -> Option<Taint> {
-    if stat.st_mode & 0o7000 != 0 {
-        return Some(Taint::ModeBits(stat.st_mode & 0o7000));
-    }
-    if stat.st_nlink > 1 {
-        return Some(Taint::HardLinks(stat.st_nlink));
-    }
-    Attributes::of(file).forbidden.map(Taint::Attribute)
-}
-
-/// Extended attributes that mean something.
-struct Attributes {
-    opaque: bool,
-    /// The first that is never committed.
-    forbidden: Option<String>,
-}
-
-/// Attributes that the overlay itself sets on files of its upper layer; only the first one changes what is shown.
-const OF_OVERLAY: &[&str] = &["opaque", "origin", "impure", "nlink", "uuid", "upper", "protattr"];
-/// Labels that the kernel puts on every file of a labelled system.
-const LABELS: &[&str] = &["security.selinux", "security.SMACK64", "security.apparmor"];
-
-impl Attributes {
-    fn of(file: &OwnedFd) -> Attributes {
-        let mut found = Attributes { opaque: false, forbidden: None };
-        let mut names = vec![0; 64 << 10];
-        let length = match rustix::fs::flistxattr(file, &mut names[..]) {
-            Ok(length) => length,
-            Err(Errno::OPNOTSUPP) => 0,
-            Err(error) => {
-                found.forbidden = Some(format!("unreadable: {error}"));
-                return found;
-            }
-        };
-        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let name = String::from_utf8_lossy(name).into_owned();
-            let overlay =
-                name.strip_prefix("user.overlay.").or_else(|| name.strip_prefix("trusted.overlay."));
-            let forbidden = match overlay {
-                Some("opaque") => {
-                    let mut value = [0; 8];
-                    let value = match rustix::fs::fgetxattr(file, name.as_str(), &mut value[..]) {
-                        Ok(length) => value[..length].to_vec(),
-                        Err(_) => Vec::new(),
-                    };
-                    found.opaque = value == b"y";
-                    // `x` would say that files may be whiteouts; nobody but an administrator sets it.
-                    value != b"y"
-                }
-                // What the inside sets is escaped as `overlay.overlay.NAME`, and means nothing.
-                Some(known) => !OF_OVERLAY.contains(&known) && !known.starts_with("overlay."),
-                None => !name.starts_with("user.") && !LABELS.contains(&name.as_str()),
-            };
-            if forbidden && found.forbidden.is_none() {
-                found.forbidden = Some(name);
-            }
-        }
-        found
     }
 }

@@ -1,10 +1,10 @@
 //! What a draft changed, for people and programs. Names and text are a stranger's: names are quoted here, text is given as
 //! bytes, for whoever shows it to neutralise.
 
-use super::commit::is_file;
 use super::kept::Kept;
-use super::manifest::Kind;
-use super::scan::{Change, Node, content};
+use super::manifest::{Entry, Kind};
+use super::scan::{Change, Node};
+use super::store::content;
 use super::who::{Attribution, Candidates};
 use crate::beneath;
 use model::quote;
@@ -90,7 +90,7 @@ pub enum Contents {
 }
 
 pub(super) fn kind(change: &Change) -> ChangeKind {
-    let same_kind = |was: &super::manifest::Entry| {
+    let same_kind = |was: &Entry| {
         matches!(
             (&was.kind, &change.now),
             (Kind::File { .. }, Node::File { .. } | Node::Mode { .. })
@@ -157,7 +157,7 @@ fn text(root: &OwnedFd, store: &std::path::Path, change: &Change) -> Option<Text
         (is_text && !bytes.contains(&0)).then_some(bytes)
     };
     let old = match &change.was {
-        Some(was) if is_file(was) => {
+        Some(was) if was.is_file() => {
             let (directory, name) = beneath::split(&change.path).ok()?;
             let directory = beneath::directory(root, directory).ok()?;
             let (file, _) = beneath::regular(&directory, &name).ok()?;
@@ -169,7 +169,7 @@ fn text(root: &OwnedFd, store: &std::path::Path, change: &Change) -> Option<Text
         Node::File { content: Some(number), .. } => {
             bounded(std::fs::File::open(content(store, *number)).ok()?)?
         }
-        Node::Gone if change.was.as_ref().is_some_and(is_file) => Vec::new(),
+        Node::Gone if change.was.as_ref().is_some_and(Entry::is_file) => Vec::new(),
         _ => return None,
     };
     Some(TextOf { old, new })
