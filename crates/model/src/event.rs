@@ -80,10 +80,9 @@ pub enum Event {
         /// Who asked.
         #[serde(skip_serializing_if = "Source::is_caller")]
         source: Source,
-        /// In a sandbox of a server with draft zones: the commands that went on when this was recorded. All others had ended
-        /// by then, with every process; where that was not known, there is no list.
+        /// In a sandbox of a server with draft zones: what went on when this began; none where that was not known.
         #[serde(skip_serializing_if = "Option::is_none")]
-        beside: Option<Vec<u32>>,
+        beside: Option<Beside>,
     },
     /// A command is about to be sent a signal that was asked for through the API.
     #[serde(rename = "exec.signal")]
@@ -123,7 +122,7 @@ pub enum Event {
         decision: Decision,
         /// The same as of a command.
         #[serde(skip_serializing_if = "Option::is_none")]
-        beside: Option<Vec<u32>>,
+        beside: Option<Beside>,
     },
     /// A sandbox is about to get another time to end, as was asked for through the API.
     #[serde(rename = "sandbox.timeout")]
@@ -351,6 +350,17 @@ pub struct Decision {
     pub verdict: &'static str,
     /// The rule, by a name that its policy or the documentation of the walls explains.
     pub rule: String,
+}
+
+/// What goes on in a sandbox when something begins there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// The commands that go on. All others have ended, with every process; where that is not known, there is no list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Vec<u32>>,
+    /// A moment in nanoseconds since 1970, on the clock by which the kernel dates files: what begins here changes is dated
+    /// after it, and what was changed by all that had ended is dated before it.
+    pub ns: u64,
 }
 
 /// Who asked for a command.

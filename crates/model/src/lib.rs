@@ -14,7 +14,7 @@ mod wall;
 
 pub use clock::{Clock, Moment, rfc3339};
 pub use denial::{Code, Denial, RULE_BYTES_MAX, TEXT_BYTES_MAX};
-pub use event::{Decision, Effect, EndReason, Event, FileOp, LimitHit, Source, Usage};
+pub use event::{Beside, Decision, Effect, EndReason, Event, FileOp, LimitHit, Source, Usage};
 pub use id::{KeyId, NotAKeyId, NotAnId, SandboxId};
 pub use lease::{Lease, Then};
 pub use limits::{Limits, NotASize, NotATime, parse_duration_ms, parse_size_bytes};

@@ -2,7 +2,7 @@
 
 pub mod api;
 
-use model::{Effect, Event, Limits, SandboxId, Source, Walls, quote};
+use model::{Beside, Effect, Event, Limits, SandboxId, Source, Walls, quote};
 use policy::{ExecRequest, Permit, User};
 
 /// A sandbox is about to be built from a policy that was just read.
@@ -49,8 +49,8 @@ pub(crate) struct Execution {
     pub exec: u32,
     pub permit: Permit<ExecRequest>,
     pub source: Source,
-    /// In a sandbox with draft zones of a server, the commands that go on beside it.
-    pub beside: Option<Vec<u32>>,
+    /// In a sandbox with draft zones of a server, what goes on beside it.
+    pub beside: Option<Beside>,
 }
 
 impl Effect for Execution {

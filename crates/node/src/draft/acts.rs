@@ -6,8 +6,9 @@ use model::SandboxId;
 use serde_json::Value;
 use std::path::Path;
 
-/// The record's times are cut to this.
-const CUT_NS: i128 = 1_000;
+/// Files are dated by a clock that goes on with each tick, and later where the machine is busy: so much earlier than its
+/// record a change may be dated.
+const LATE_NS: i128 = 100_000_000;
 
 /// The commands of a sandbox, and the work through the API that changes files.
 ///
@@ -28,28 +29,32 @@ pub(super) fn acts(state: &Path, id: SandboxId) -> Result<Vec<Act>, Error> {
             continue;
         }
         let at = record["time"].as_str().and_then(unix_ns);
-        if let (Some(beside), Some(at)) = (beside(&record["beside"]), at) {
+        let beside = beside(&record["beside"]);
+        if let Some((Some(beside), at)) = &beside {
             open.retain(|number| {
                 let act = &mut acts[*number];
                 let goes_on = matches!(act.what, What::Command { exec, .. } if beside.contains(&exec));
                 if !goes_on {
-                    act.end_ns = Some(at + CUT_NS);
+                    act.end_ns = Some(*at);
                 }
                 goes_on
             });
         }
         if let Some(what) = what(&record, entry.seq) {
             open.push(acts.len());
-            acts.push(Act { what, start_ns: at.unwrap_or(i128::MIN / 2), end_ns: None });
+            let recorded = at.map_or(i128::MIN / 2, |at| at - LATE_NS);
+            let start_ns = beside.map_or(recorded, |(_, at)| at);
+            acts.push(Act { what, start_ns, end_ns: None });
         }
     }
     Ok(acts)
 }
 
-/// The commands that a record names as going on; none where it was not known, or the list was shortened.
-fn beside(list: &Value) -> Option<Vec<u32>> {
+/// The commands that a record names as going on, where that was known and not shortened, and since when.
+fn beside(beside: &Value) -> Option<(Option<Vec<u32>>, i128)> {
     let number = |value: &Value| value.as_u64().and_then(|exec| u32::try_from(exec).ok());
-    list.as_array()?.iter().map(number).collect()
+    let commands = beside["commands"].as_array().and_then(|list| list.iter().map(number).collect());
+    Some((commands, beside["ns"].as_u64()?.into()))
 }
 
 fn what(record: &Value, seq: u64) -> Option<What> {

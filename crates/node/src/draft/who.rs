@@ -13,7 +13,7 @@ const LOOKED_AT_MAX: usize = 1000;
 pub struct Act {
     /// What it was.
     pub what: What,
-    /// When it was asked for, in nanoseconds since 1970.
+    /// Before this, in nanoseconds since 1970, no change of it can be dated.
     pub start_ns: i128,
     /// When nothing of it could change a file any more; none if that is not known.
     pub end_ns: Option<i128>,
@@ -63,17 +63,10 @@ pub(super) struct Candidates<'a> {
     acts: Vec<&'a Act>,
     /// Up to each of them, when the last of those before and itself had ended; the end of time where one has not.
     ended_ns: Vec<i128>,
-    /// The time of a file is that of the last tick, which is as long as this.
-    tick_ns: i128,
 }
 
 impl<'a> Candidates<'a> {
     pub(super) fn of(acts: &'a [Act]) -> Candidates<'a> {
-        let tick = rustix::time::clock_getres(rustix::time::ClockId::RealtimeCoarse);
-        Candidates::with_tick(acts, ns((tick.tv_sec, tick.tv_nsec as u32)))
-    }
-
-    fn with_tick(acts: &'a [Act], tick_ns: i128) -> Candidates<'a> {
         let mut acts: Vec<&Act> = acts.iter().collect();
         acts.sort_by_key(|act| act.start_ns);
         let latest = acts.iter().scan(i128::MIN, |latest, act| {
@@ -81,14 +74,14 @@ impl<'a> Candidates<'a> {
             Some(*latest)
         });
         let ended_ns = latest.collect();
-        Candidates { acts, ended_ns, tick_ns }
+        Candidates { acts, ended_ns }
     }
 
     /// Who may have made a change that the kernel dated `at`; anybody, where it has no date.
     pub(super) fn at(&self, at: Option<Time>) -> Attribution {
         let at = at.map(ns);
         let begun = match at {
-            Some(at) => self.acts.partition_point(|act| act.start_ns - self.tick_ns <= at),
+            Some(at) => self.acts.partition_point(|act| act.start_ns <= at),
             None => self.acts.len(),
         };
         let mut found = Vec::new();
@@ -133,7 +126,7 @@ mod tests {
 
     fn at(acts: &[Act], ms: i64) -> (Vec<u32>, bool) {
         let time = (ms / 1000, (ms % 1000) as u32 * 1_000_000);
-        let found = Candidates::with_tick(acts, 10_000_000).at(Some(time));
+        let found = Candidates::of(acts).at(Some(time));
         assert!(!found.more);
         (found.commands, found.certain)
     }
@@ -148,13 +141,10 @@ mod tests {
             command(4, 9000, None),
         ];
         assert_eq!(at(&acts, 1500), (vec![1], true));
-        // Dated by the tick before its command began.
-        assert_eq!(at(&acts, 995), (vec![1], true));
-        assert_eq!(at(&acts, 980), (vec![], false));
+        assert_eq!(at(&acts, 999), (vec![], false));
         assert_eq!(at(&acts, 3200), (vec![2], true));
-        assert_eq!(at(&acts, 3495), (vec![2, 3], false));
+        assert_eq!(at(&acts, 3500), (vec![2, 3], false));
         assert_eq!(at(&acts, 4500), (vec![3], true));
-        // The clock of files is late, and never early.
         assert_eq!(at(&acts, 5001), (vec![], false));
         assert_eq!(at(&acts, 99_000), (vec![4], true));
         assert_eq!(Candidates::of(&acts).at(None).commands, [1, 2, 3, 4]);
@@ -167,7 +157,7 @@ mod tests {
             Act { what, start_ns: 1_000_000_000, end_ns: Some(2_000_000_000) },
             command(1, 1800, Some(3000)),
         ];
-        let candidates = Candidates::with_tick(&acts, 0);
+        let candidates = Candidates::of(&acts);
         let alone = Attribution { operations: vec![7], certain: true, ..Default::default() };
         assert_eq!(candidates.at(Some((1, 500_000_000))), alone);
         let both = Attribution { operations: vec![7], commands: vec![1], ..Default::default() };

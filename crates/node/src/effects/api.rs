@@ -1,6 +1,6 @@
 //! What a client of the API causes in a sandbox. Names and paths are the client's own bytes; they are quoted here.
 
-use model::{Effect, EndReason, Event, KeyId, LimitHit, SandboxId, Usage, quote};
+use model::{Beside, Effect, EndReason, Event, KeyId, LimitHit, SandboxId, Usage, quote};
 use policy::{FileRequest, Permit};
 
 /// A sandbox is about to be made for somebody. What is built is recorded with it, as [`super::Beginning`].
@@ -39,8 +39,8 @@ pub struct FileAccess {
     pub sandbox: SandboxId,
     /// What is done, and what allowed it.
     pub permit: Permit<FileRequest>,
-    /// In a sandbox with draft zones, the commands that go on beside it.
-    pub beside: Option<Vec<u32>>,
+    /// In a sandbox with draft zones, what goes on beside it.
+    pub beside: Option<Beside>,
 }
 
 impl Effect for FileAccess {

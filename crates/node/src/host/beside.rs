@@ -5,7 +5,9 @@
 //! that belongs to no command that is known, nothing is claimed.
 
 use super::room::lock;
+use model::Beside as Seen;
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
@@ -16,6 +18,10 @@ use tokio::sync::Notify;
 const PROCESSES_MAX: usize = 1024;
 /// Work that has given its answer is waited for: its process ends a moment later.
 const WORK_ENDS_WITHIN: Duration = Duration::from_millis(10);
+
+/// How often it is asked whether the clock of files has gone on, and how long it is waited for then.
+const TICKS_MAX: u32 = 50;
+const TICK: Duration = Duration::from_millis(1);
 
 /// What goes on in one sandbox.
 #[derive(Debug)]
@@ -48,7 +54,7 @@ pub(super) struct Begun {
 
 /// What a look has seen.
 #[derive(Debug)]
-pub(super) struct Look(Option<Vec<u32>>);
+pub(super) struct Look(Option<Seen>);
 
 impl Beside {
     /// Of the sandbox with this first process; of one without draft zones there is nothing to know.
@@ -84,21 +90,24 @@ impl Begun {
             if let Some(starting) = starting {
                 let known = running();
                 let others = starting.into_iter().filter(|exec| Some(*exec) != self.exec);
-                return Look(match all_known(first, &known) {
-                    Ok(true) => Some(known.into_values().chain(others).collect()),
-                    Ok(false) | Err(_) => None,
-                });
+                let all_known = all_known(first, &known).unwrap_or_default();
+                let commands = all_known.then(|| known.into_values().chain(others).collect());
+                return Look(passed().await.map(|ns| Seen { commands, ns }));
             }
             if tokio::time::timeout_at(until, ended).await.is_err() {
-                return Look(None);
+                return Look(passed().await.map(|ns| Seen { commands: None, ns }));
             }
         }
     }
 
     /// Has it recorded with what was seen, unless something began since: `submit` decides the place in the record.
-    pub(super) fn recorded<T>(&self, look: Look, submit: impl FnOnce(Option<Vec<u32>>) -> T) -> T {
+    pub(super) fn recorded<T>(&self, look: Look, submit: impl FnOnce(Option<Seen>) -> T) -> T {
         let state = lock(&self.beside.state);
-        submit(look.0.filter(|_| state.begun == self.count))
+        let seen = look.0.map(|mut seen| {
+            seen.commands = seen.commands.filter(|_| state.begun == self.count);
+            seen
+        });
+        submit(seen)
     }
 }
 
@@ -111,6 +120,24 @@ impl Drop for Begun {
         }
         self.beside.ended.notify_waiters();
     }
+}
+
+/// Waits until the clock by which files are dated, which stands still between ticks, is past this moment, and gives it: no
+/// file that was changed before has the date of one that is changed after.
+async fn passed() -> Option<u64> {
+    let ns = clock(ClockId::Realtime);
+    for _ in 0..TICKS_MAX {
+        if clock(ClockId::RealtimeCoarse) > ns {
+            return Some(ns);
+        }
+        tokio::time::sleep(TICK).await;
+    }
+    None
+}
+
+fn clock(id: ClockId) -> u64 {
+    let now = clock_gettime(id);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
 
 /// Whether every process inside is the first one, a command that runs, or comes from one.
@@ -173,13 +200,14 @@ mod tests {
     async fn what_begins_meanwhile_takes_away_the_claim() {
         let beside = Beside::new(Some(std::process::id() as i32));
         let (one, two) = (beside.begin(Some(1)), beside.begin(Some(2)));
-        assert_eq!(one.recorded(Look(Some(vec![])), |beside| beside), None);
-        assert_eq!(two.recorded(Look(Some(vec![1])), |beside| beside), Some(vec![1]));
+        let seen = |commands| Seen { commands, ns: 1 };
+        assert_eq!(one.recorded(Look(Some(seen(Some(vec![])))), |beside| beside), Some(seen(None)));
+        assert_eq!(two.recorded(Look(Some(seen(Some(vec![1])))), |beside| beside), Some(seen(Some(vec![1]))));
         // Work that has not ended is waited for, for a while.
         let work = beside.begin(None);
-        assert_eq!(two.look(HashMap::new).await.0, None);
+        assert!(two.look(HashMap::new).await.0.is_some_and(|seen| seen.commands.is_none()));
         drop(work);
         // This test's processes are no sandbox's.
-        assert_eq!(two.look(HashMap::new).await.0, None);
+        assert!(two.look(HashMap::new).await.0.is_some_and(|seen| seen.commands.is_none()));
     }
 }

@@ -197,18 +197,11 @@ fn each_change_names_who_made_it_or_who_may_have(place: &Place) -> Result<()> {
     place.verify()
 }
 
-/// The kernel dates files by its ticks. What is further apart than this never shares one.
-const TICKS: Duration = Duration::from_millis(50);
-
 fn names_who_made_it(place: &Place, server: &Server) -> Result<()> {
     let (id, token) = server.made()?.map_err(anyhow::Error::msg)?;
-    let run = |script: &str| {
-        std::thread::sleep(TICKS);
-        exec(place, &id, script)
-    };
+    let run = |script: &str| exec(place, &id, script);
     // Commands one after the other, and work through the API between them.
     run("echo 1 > /work/first; rm /work/docs/doc.md")?;
-    std::thread::sleep(TICKS);
     server.upload(&id, &token, "/work/uploaded", "bytes")?;
     run("echo 2 > /work/second; cat /work/uploaded")?;
     // Two at one time.
