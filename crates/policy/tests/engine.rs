@@ -257,3 +257,39 @@ fn a_block_is_bounded_in_length_number_and_depth() {
         thread.spawn(move || assert!(forbids(&fine, "a").is_ok(), "{fine}")).unwrap().join().unwrap();
     }
 }
+
+#[test]
+fn a_forbid_that_is_written_about_what_no_act_has_is_refused() {
+    let file =
+        |id: &str| format!("forbid (principal, action == Action::\"write\", resource == File::\"{id}\");");
+    let when = |action: &str, condition: &str| {
+        format!("forbid (principal, action == Action::\"{action}\", resource) when {{ {condition} }};")
+    };
+    for block in [
+        file("/tmp/"),
+        file("/tmp//a"),
+        file("/tmp/../a"),
+        file("tmp/a"),
+        when("request", "resource == Host::\"API.example.com\""),
+        when("request", "resource == Host::\"api.example.com.\""),
+        when("write", "context.path.w0 == \"/tmp\""),
+        when("write", "!(context.path.w0 != \"tmp/a\")"),
+        when("write", "context.path.w0 like \"tmp/*\""),
+        when("exec", "context.name == \"/usr/bin/git\""),
+        when("exec", "context.cwd.w0 == \"home/user\""),
+        when("request", "context.host.w0 == \"COM\""),
+        when("request", "context.host.w0 == \"example.com\""),
+        when("request", "context.method == \"post\""),
+    ] {
+        let problems = forbids(&block, "a").unwrap_err();
+        assert!(problems.iter().any(|p| p.message.contains("which no act has")), "{block}: {problems:?}");
+    }
+    for block in [
+        file("/tmp/a"),
+        file("/"),
+        when("exec", "context.args.w0 == \"a/B.c\""),
+        when("request", "context.host.w0 == \"com\" && context.method == \"POST\""),
+    ] {
+        assert!(forbids(&block, "a").is_ok(), "{block}");
+    }
+}

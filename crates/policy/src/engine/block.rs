@@ -101,6 +101,13 @@ pub fn forbids(block: &str, name: &str) -> Result<Vec<Forbid>, Vec<BlockProblem>
         if let Err(message) = reads(policy) {
             refuse(message, "write `context.path.w0 == \"input\"`, one word at a time");
         }
+        if let Some(what) = super::filter::unmatched(policy) {
+            refuse(
+                format!("{what}, which no act has: nothing would be forbidden by it"),
+                "write a path in its shortest form, one name of it or one label of a host as a word, hosts in small letters, \
+                 methods in capitals",
+            );
+        }
         let id = policy.annotation("id");
         if let Some(id) = id.filter(|id| !is_rule_name(id)) {
             refuse(
