@@ -18,7 +18,7 @@ mod prove;
 mod query;
 mod solver;
 
-pub use diff::{Diff, Opened, diff};
+pub use diff::{Diff, Opened, diff, is_within};
 pub use prove::{Finding, Proof, QUESTIONS, Question, prove};
 pub use query::{Failed, Prover};
 pub use solver::{CPU_SECONDS_MAX, Found, HOW_TO_GET, MEMORY_BYTES_MAX, find};
