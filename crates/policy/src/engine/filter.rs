@@ -3,7 +3,11 @@
 //! Invariant: a filter that an act does not pass means that the policy neither matches that act nor fails on it. So who asks
 //! only the policies whose filters an act passes gets the answer of all of them.
 
-use super::encode::{Encoded, Value, path_words};
+mod unmatched;
+
+pub(super) use unmatched::unmatched;
+
+use super::encode::{Encoded, Value};
 use crate::pattern::{Pattern, Rest, Word};
 use cedar_policy::{Policy, ResourceConstraint};
 use serde::{Deserialize, Serialize};
@@ -252,59 +256,6 @@ fn needed(node: &Json) -> Filter {
         ">=" => at_least(left, right, 0).unwrap_or(Filter::Open),
         _ => Filter::Open,
     }
-}
-
-/// What a policy compares an act with that no act has: such a condition never holds, so a `forbid` that is written with it
-/// forbids less than it says.
-pub(super) fn unmatched(policy: &Policy) -> Option<String> {
-    let constraint = match policy.resource_constraint() {
-        ResourceConstraint::Eq(uid) => Some(uid),
-        _ => None,
-    };
-    let literals = constraint.into_iter().chain(policy.entity_literals());
-    let name = literals.into_iter().find_map(|uid| {
-        let id = uid.id().unescaped();
-        let is_known = match uid.type_name().to_string().as_str() {
-            "File" => path_words(id.as_bytes())
-                .is_some_and(|names| [b"/", names.join(&b'/').as_slice()].concat() == id.as_bytes()),
-            "Host" => !id.is_empty() && !id.ends_with('.') && !id.contains(|c: char| c.is_ascii_uppercase()),
-            _ => !id.is_empty(),
-        };
-        (!is_known).then(|| format!("the {} {}", uid.type_name(), crate::problem::excerpt(id)))
-    });
-    let json = policy.to_json().ok()?;
-    name.or_else(|| unmatched_word(&json["conditions"]))
-}
-
-fn unmatched_word(node: &Json) -> Option<String> {
-    let inner = match node {
-        Json::Array(list) => return list.iter().find_map(unmatched_word),
-        Json::Object(map) => map,
-        _ => return None,
-    };
-    inner.iter().find_map(|(operator, inner)| {
-        let (left, right) = (&inner["left"], &inner["right"]);
-        let compared = match operator.as_str() {
-            "==" | "!=" => equal(left, right).or_else(|| equal(right, left)),
-            "like" => like(left, &inner["pattern"]),
-            _ => None,
-        };
-        let wrong = |text: &String, list: List| match list {
-            List::Args => false,
-            List::Cwd | List::Path => text.contains('/'),
-            List::Host => text.contains(|c: char| c == '.' || c.is_ascii_uppercase()),
-        };
-        match compared {
-            Some(Filter::Word(list, _, pieces)) => pieces.into_iter().find(|piece| wrong(piece, list)),
-            Some(Filter::Text(Text::Name, text)) => Some(text).filter(|text| text.contains('/')),
-            Some(Filter::Text(Text::Method, text)) => {
-                Some(text).filter(|text| text.contains(|c: char| c.is_ascii_lowercase()))
-            }
-            _ => None,
-        }
-        .map(|text| format!("the word {}", crate::problem::excerpt(&text)))
-        .or_else(|| unmatched_word(inner))
-    })
 }
 
 /// Whether an expression can be worked out for every act.
