@@ -29,7 +29,8 @@ pub(super) fn diff(old: &OsStr, new: &OsStr, form: Form) -> Exit {
     if analysis::find().is_none() && analysis::is_within(&new, &old) {
         match form {
             Form::Json => output::print(
-                &json!({"opened": [], "unproved": [], "proved": true, "by": "structure"}).to_string(),
+                &json!({"opened": [], "wider": [], "unproved": [], "proved": true, "by": "structure"})
+                    .to_string(),
             ),
             Form::Text => output::print("nothing became possible: not wider, by structure"),
         }
