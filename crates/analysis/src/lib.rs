@@ -12,6 +12,7 @@
 //! - The solver is never asked while something runs.
 
 mod diff;
+mod joint;
 mod model;
 mod possible;
 mod prove;
@@ -19,6 +20,7 @@ mod query;
 mod solver;
 
 pub use diff::{Diff, Opened, diff, is_within};
+pub use joint::joint;
 pub use prove::{Finding, Proof, QUESTIONS, Question, prove};
 pub use query::{Failed, Prover};
 pub use solver::{CPU_SECONDS_MAX, Found, HOW_TO_GET, MEMORY_BYTES_MAX, find};

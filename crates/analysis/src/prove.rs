@@ -85,7 +85,7 @@ pub fn prove(document: &Document, question: Question, prover: &mut Prover) -> Pr
 
 impl Proof {
     /// An act of a model that the engine allows, or that nothing is known.
-    fn shown(
+    pub(crate) fn shown(
         &mut self,
         said: String,
         engine: &Engine,
@@ -103,7 +103,7 @@ impl Proof {
     }
 }
 
-fn forbids(engine: &Engine, action: Action) -> impl Iterator<Item = &str> {
+pub(crate) fn forbids(engine: &Engine, action: Action) -> impl Iterator<Item = &str> {
     concerning(engine, action)
         .filter(move |rule| rule.effect == Effect::Forbid)
         .map(|rule| rule.text.as_str())

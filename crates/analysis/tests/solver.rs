@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: what cannot go on fails the test")]
 
-use analysis::{Finding, Prover, QUESTIONS, diff, find, prove};
+use analysis::{Finding, Prover, QUESTIONS, diff, find, joint, prove};
 use policy::engine::Engine;
 use policy::{Document, NoLibrary};
 use std::io::Write;
@@ -46,6 +46,32 @@ fn another_directory_behind_a_zone_is_told_though_no_act_is_new() {
     assert_eq!((wider, found.opened, found.unproved), (vec!["files[1] /in"], vec![], vec![]));
     let found = diff(&read("./a"), &read("./a/b"), &mut prover);
     assert!(found.wider.is_empty() && found.opened.is_empty() && found.unproved.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_one_agent_leaves_the_other_carries_on() {
+    let Some(mut prover) = prover() else { return };
+    let zone = |at: &str, access: &str, from: &str| {
+        let host = if access == "write" { "to" } else { "from" };
+        format!("[[files]]\nat = \"{at}\"\naccess = \"{access}\"\n{host} = \"{from}\"\n")
+    };
+    let writer = document(&zone("/out", "write", "/srv/shared"));
+    let sends = document(&format!("{NET}{}", zone("/in", "read", "/srv/shared/new")));
+    let proof = joint(&writer, &sends, &mut prover);
+    let is_told = |finding: &Finding| matches!(finding, Finding::Told(said) if said.contains("`/in`"));
+    let is_reached = |finding: &Finding| matches!(finding, Finding::Example(_, policy::Act::Request(_)));
+    assert!(proof.findings.iter().any(is_told) && proof.findings.iter().any(is_reached), "{proof:?}");
+    // The other way round is the same question.
+    let turned = joint(&sends, &writer, &mut prover);
+    assert!(turned.findings.iter().any(is_reached), "{turned:?}");
+    // What it may reach itself is nothing new; a directory beside is not shared; a write zone begins empty.
+    let also = document(&format!("{NET}{}", zone("/out", "write", "/srv/shared")));
+    assert!(!joint(&also, &sends, &mut prover).findings.iter().any(is_reached));
+    for beside in [zone("/in", "read", "/srv/share"), zone("/in", "write", "/srv/shared")] {
+        let beside = document(&format!("{NET}{beside}"));
+        let proof = joint(&writer, &beside, &mut prover);
+        assert!(matches!(proof.findings.as_slice(), [Finding::Proved(_)]), "{proof:?}");
+    }
 }
 
 /// Which of several examples a solver finds is its own business: each has to begin as expected.

@@ -21,7 +21,9 @@ pub(crate) fn policy(command: &Command) -> Exit {
         Command::Check { policy, json, .. } => check(policy, Form::of(*json)),
         Command::Explain { policy, act, json } => explain(policy, act.as_deref(), Form::of(*json)),
         Command::Diff { old, new, json } => prove::diff(old, new, Form::of(*json)),
-        Command::Prove { policy, question, json } => prove::prove(policy, question, Form::of(*json)),
+        Command::Prove { policy, question, other, json } => {
+            prove::prove(policy, question, other.as_deref(), Form::of(*json))
+        }
         Command::Schema => {
             output::print(&format!("{:#}", ::policy::schema()));
             Exit::Ok

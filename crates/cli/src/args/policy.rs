@@ -47,7 +47,7 @@ pub(crate) enum Policy {
         #[arg(long)]
         json: bool,
     },
-    /// Answer a question about a policy for all acts at once: reach, private, secrets, trusted, dead.
+    /// Answer a question about a policy for all acts at once: reach, private, secrets, trusted, dead, joint.
     #[command(after_help = PROVE_HELP)]
     Prove {
         /// A policy file, or the name of a shipped policy.
@@ -55,8 +55,12 @@ pub(crate) enum Policy {
         policy: OsString,
         /// reach: which hosts, methods and paths can it reach? private: can it reach a private or metadata address?
         /// secrets: can a request fall under rules with different secrets? trusted: can it write what somebody with
-        /// more rights later runs or reads as settings? dead: are there rules that make no difference?
+        /// more rights later runs or reads as settings? dead: are there rules that make no difference? joint: what does
+        /// it reach by what it shares with the policy OTHER?
         question: String,
+        /// For `joint`: the policy of the agent beside it.
+        #[arg(value_name = "OTHER")]
+        other: Option<OsString>,
         /// Print one JSON object instead of text.
         #[arg(long)]
         json: bool,

@@ -3,22 +3,13 @@
 use super::document;
 use crate::Exit;
 use crate::output::{self, Form};
-use analysis::{Finding, HOW_TO_GET, Prover, QUESTIONS};
+use analysis::{Finding, HOW_TO_GET, Proof, Prover, QUESTIONS};
+use policy::Document;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 
 pub(super) fn diff(old: &OsStr, new: &OsStr, form: Form) -> Exit {
-    // What a zone shows of the host is seen from where its document is.
-    let rooted = |word: &OsStr| {
-        let (document, _) = document(word, form)?;
-        let directory =
-            std::path::absolute(word).ok().and_then(|path| path.parent()?.to_str().map(str::to_owned));
-        Ok(match directory {
-            Some(directory) => document.rooted(&directory),
-            None => document,
-        })
-    };
-    let (old, new) = match (rooted(old), rooted(new)) {
+    let (old, new) = match (rooted(old, form), rooted(new, form)) {
         (Ok(old), Ok(new)) => (old, new),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
@@ -89,26 +80,51 @@ fn is_no_wider(found: &analysis::Diff) -> bool {
     found.opened.is_empty() && found.wider.is_empty()
 }
 
-pub(super) fn prove(policy: &OsStr, question: &str, form: Form) -> Exit {
-    let Some((_, question, asked)) = QUESTIONS.iter().find(|(name, _, _)| *name == question) else {
-        let names: Vec<&str> = QUESTIONS.iter().map(|(name, _, _)| *name).collect();
-        let message = format!("`{}` is no question that can be answered", model::quote(question));
-        return output::failure(
-            form,
-            &message,
-            Some(&format!("ask one of: {}", names.join(", "))),
-            Exit::Usage,
-        );
+/// A document whose host paths are seen from where it is.
+fn rooted(word: &OsStr, form: Form) -> Result<Document, Exit> {
+    let (document, _) = document(word, form)?;
+    let directory =
+        std::path::absolute(word).ok().and_then(|path| path.parent()?.to_str().map(str::to_owned));
+    Ok(match directory {
+        Some(directory) => document.rooted(&directory),
+        None => document,
+    })
+}
+
+/// The question about two policies.
+const JOINT: (&str, &str) = ("joint", "what do two agents reach together that share a directory?");
+
+pub(super) fn prove(policy: &OsStr, question: &str, other: Option<&OsStr>, form: Form) -> Exit {
+    let known = QUESTIONS.iter().find(|(name, _, _)| *name == question);
+    let asked = match (known, other) {
+        (Some((_, _, asked)), None) => asked,
+        (None, Some(_)) if question == JOINT.0 => JOINT.1,
+        _ => return unknown(question, form),
     };
-    let document = match document(policy, form) {
-        Ok((document, _)) => document,
-        Err(exit) => return exit,
+    let (document, other) = match (rooted(policy, form), other.map(|other| rooted(other, form)).transpose()) {
+        (Ok(document), Ok(other)) => (document, other),
+        (Err(exit), _) | (_, Err(exit)) => return exit,
     };
     let mut prover = match prover(form) {
         Ok(prover) => prover,
         Err(exit) => return exit,
     };
-    let proof = analysis::prove(&document, *question, &mut prover);
+    let proof = match (known, &other) {
+        (Some((_, question, _)), _) => analysis::prove(&document, *question, &mut prover),
+        (None, Some(other)) => analysis::joint(&document, other, &mut prover),
+        (None, None) => return unknown(question, form),
+    };
+    tell_proof(&proof, asked, form)
+}
+
+fn unknown(question: &str, form: Form) -> Exit {
+    let names: Vec<&str> = QUESTIONS.iter().map(|(name, _, _)| *name).collect();
+    let message = format!("`{}` is no question that can be answered so", model::quote(question));
+    let mend = format!("ask one of: {}; or, of two policies, {} OTHER", names.join(", "), JOINT.0);
+    output::failure(form, &message, Some(&mend), Exit::Usage)
+}
+
+fn tell_proof(proof: &Proof, asked: &str, form: Form) -> Exit {
     let mut exit = Exit::Ok;
     let mut told = Vec::new();
     for finding in &proof.findings {

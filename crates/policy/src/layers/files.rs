@@ -62,6 +62,29 @@ fn is_beneath(path: &str, around: &str) -> bool {
         && !path_names[around_names.len()..].iter().any(|name| name == "..")
 }
 
+impl FileRule {
+    /// The host directory that changes of this zone reach, at the end or by a commit.
+    fn written(&self) -> Option<&str> {
+        match self.access() {
+            Access::Write { to: path } | Access::Draft { from: path, .. } => Some(path),
+            Access::Read { .. } | Access::Scratch => None,
+        }
+    }
+
+    /// Whether another zone shows what this one leaves on the host: one directory is the other, around it or beneath it.
+    pub fn is_found_in(&self, other: &FileRule) -> bool {
+        let (Access::Read { from: shown } | Access::Draft { from: shown, .. }) = other.access() else {
+            return false;
+        };
+        self.written().is_some_and(|written| is_beneath(written, shown) || is_beneath(shown, written))
+    }
+
+    /// Whether this zone writes to the host directory that another does, or around it.
+    pub fn writes_around(&self, other: &FileRule) -> bool {
+        self.written().zip(other.written()).is_some_and(|(around, path)| is_beneath(path, around))
+    }
+}
+
 fn show(zone: &FileRule) -> String {
     let access = match zone.access() {
         Access::Read { from } => format!("read of `{}`", model::quote(from)),
