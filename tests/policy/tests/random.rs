@@ -104,7 +104,8 @@ fn policy(dice: &mut Dice) -> (Document, Vec<(String, When)>) {
     let mut places: Vec<&str> = PLACES.to_vec();
     for _ in 0..dice.below(4) {
         let at = places.remove(dice.below(places.len()));
-        let access = *dice.pick(&["read\"\nfrom = \"x", "scratch", "write\"\nto = \"y"]);
+        let access =
+            *dice.pick(&["read\"\nfrom = \"x", "scratch", "write\"\nto = \"y", "draft\"\nfrom = \"z"]);
         text += &format!("[[files]]\nat = \"{at}\"\naccess = \"{access}\"\n");
     }
     for _ in 0..dice.below(3) {

@@ -45,11 +45,24 @@ fn draft(profile: Profile) -> Result<()> {
         for told in ["draft zone `/work`", "not possible after `casemate setup`", "casemate setup --undo"] {
             assert!(errors.contains(told), "{told}: {errors}");
         }
+    } else if !tmpfs_has_user_attributes() {
+        assert_eq!((output.status.code(), &*said), (Some(69), ""), "{errors}");
+        assert!(errors.contains("a draft zone needs tmpfs with user attributes (Linux 6.6)"), "{errors}");
     } else {
         assert_eq!((output.status.code(), &*said), (Some(0), "ran\n"), "{errors}");
         assert!(errors.contains(r#""changes":1"#), "{errors}");
     }
     Ok(())
+}
+
+/// Whether the kernel is 6.6 or newer.
+fn tmpfs_has_user_attributes() -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let numbers: Vec<u32> =
+        release.split(['.', '-']).map_while(|number| number.parse().ok()).take(2).collect();
+    assert_eq!(numbers.len(), 2, "{release}");
+    numbers >= vec![6, 6]
 }
 
 #[test]
