@@ -98,7 +98,7 @@ def test_a_download_says_what_it_is(one, raw):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/no/such", 404), ("/tmp", 400), ("", 400), (None, 400), ("/etc/passwd/x", 404)]
+    ("path", "status"), [("/tmp/no-such", 404), ("/tmp", 400), ("", 400), (None, 400), ("/etc/passwd/x", 404)]
 )
 def test_a_download_that_fails_says_why(one, raw, path, status):
     query = {} if path is None else {"path": path}
@@ -106,6 +106,13 @@ def test_a_download_that_fails_says_why(one, raw, path, status):
     if path == "/etc/passwd/x":
         status = answer.status_code if answer.status_code in (400, 404) else status
     assert is_error(answer, status)
+
+
+def test_a_path_that_no_rule_gives_is_not_there_and_the_denial_says_why(one, raw):
+    answer = raw.data(one, "GET", "/files", params={"path": "/no/such"})
+    said = answer.json()
+    assert (answer.status_code, said["code"], said["message"]) == (404, 404, "path '/no/such' does not exist")
+    assert (said["denial"]["code"], said["denial"]["rule"]) == ("files", "files")
 
 
 def test_a_download_in_no_encoding_at_all_is_refused(one, raw):
