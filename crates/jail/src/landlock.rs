@@ -54,6 +54,11 @@ impl Domain {
         Ok(Domain { rules, handled })
     }
 
+    /// The same one, whose descriptor `change` may move.
+    pub(crate) fn map(self, change: impl FnOnce(OwnedFd) -> Result<OwnedFd>) -> Result<Domain> {
+        Ok(Domain { rules: change(self.rules)?, ..self })
+    }
+
     /// What is shown may be read and executed.
     pub(crate) fn read(&self, path: &Path) -> Result<()> {
         self.allow(path, READ_FILE | READ_DIR | EXECUTE)

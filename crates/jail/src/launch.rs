@@ -8,7 +8,7 @@ use crate::error::{Error, For, Result};
 use crate::image::Image;
 use crate::plan::{Door, Plan, Zone, ZoneKind};
 use crate::report::{self, Built, word};
-use crate::sandbox::{Ends, born_into, confine, discard, ends, introduce, kill_and_wait};
+use crate::sandbox::{Ends, born_into, discard, ends, enter_files, introduce, kill_and_wait};
 use crate::stages::{self, Hands};
 use crate::sys::{self, Forked};
 use model::Wall;
@@ -85,8 +85,9 @@ pub fn launch(plan: &Plan, image: &Image) -> Result<Launched> {
         }
     };
     let building = Building { report, tell, hands, zones: Vec::new() };
-    let prepared =
-        introduce(plan, pid, &building.tell).and_then(|()| confine(plan, &building.tell, &mut cgroup));
+    let prepared = introduce(plan, pid, &building.tell)
+        .and_then(|()| enter_files(plan, &mut cgroup))
+        .and_then(|enter| report::tell(building.tell.as_fd(), word::ENTER, &enter));
     match prepared {
         Ok(()) => Ok(Launched {
             pid,

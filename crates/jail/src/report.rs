@@ -27,8 +27,6 @@ pub(crate) mod word {
     pub(crate) const SEALED: u8 = b'i';
     /// To the warden: here is the first process, and its mount namespace to hold. From now on there may be records of it.
     pub(crate) const WATCH: u8 = b'w';
-    /// To the warden: the cgroup stands.
-    pub(crate) const CONFINED: u8 = b'g';
     /// To the warden: the sandbox is dead or dying, say how it was and clean up. With it comes the last descriptor of its disk.
     pub(crate) const END: u8 = b'e';
     /// To the warden: the end is on record, there is nothing left for you to do.

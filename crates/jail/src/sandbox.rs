@@ -1,17 +1,17 @@
 //! A sandbox from its caller's side: started, built, ended, gone.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Home};
 use crate::error::{For, Result};
 use crate::image::Image;
 use crate::plan::{Door, Plan};
 use crate::report::{self, Built, word};
 use crate::stages::{self, Hands};
 use crate::sys::{self, Forked};
-use crate::warden::Post;
-use model::{LimitHit, Usage, Wall};
+use crate::warden::{Post, Supply};
+use model::{LimitHit, SandboxId, Usage, Wall};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,9 @@ pub struct Sandbox {
     pid: i32,
     first: OwnedFd,
     report: OwnedFd,
-    tell: OwnedFd,
     line: OwnedFd,
+    id: SandboxId,
+    home: Option<Home>,
     cgroup: Option<Cgroup>,
     begun: Instant,
 }
@@ -59,7 +60,7 @@ pub struct Remains {
     cgroup: Option<Cgroup>,
 }
 
-/// Starts building; [`Sandbox::confine`] is the caller's to call then. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
+/// Starts building. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
 /// caller is gone too.
 ///
 /// Only for a single-threaded process: it forks twice.
@@ -73,10 +74,17 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
     // The warden first: from the first cgroup on there is somebody who removes it, whoever is killed when.
     let (line, wardens) = pair(SocketType::SEQPACKET)?;
     if let Forked::Child = sys::clone3(0, None).wall(Wall::PidNamespace, || "clone3()".to_owned())? {
-        Post { plan, line: wardens, begun }.hold(&program, image, tell, abandoned)
+        let supply = Supply { image: &program, program: image, tell, report: hands.report };
+        Post { plan, line: wardens, begun }.hold(supply, abandoned)
     }
     drop(wardens);
-    let cgroup = born_into(plan)?;
+    let cgroup = match born_into(plan) {
+        Ok(cgroup) => cgroup,
+        Err(error) => {
+            dismiss(&line);
+            return Err(error);
+        }
+    };
     let into = cgroup.as_ref().and_then(Cgroup::clone_into);
     let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
         format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
@@ -88,6 +96,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
             stages::build(plan, hands)
         }
         Err(error) => {
+            dismiss(&line);
             discard(cgroup);
             return Err(error);
         }
@@ -103,11 +112,15 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         report::tell(line.as_fd(), word::WATCH, &watched)
     })();
     match prepared {
-        Ok(()) => Ok(Started { sandbox: Sandbox { pid, first, report, tell, line, cgroup, begun }, agent }),
+        Ok(()) => {
+            let (id, home) = (plan.id, plan.cgroup.clone());
+            Ok(Started { sandbox: Sandbox { pid, first, report, line, id, home, cgroup, begun }, agent })
+        }
         // A builder that failed has closed its end, and says itself what failed.
         Err(error) => {
             let said = report::failure(report.as_fd());
             kill_and_wait(&first);
+            dismiss(&line);
             discard(cgroup);
             Err(said.unwrap_or(error))
         }
@@ -140,30 +153,20 @@ pub fn bare(plan: &Plan, program: OwnedFd) -> Result<u8> {
 }
 
 impl Sandbox {
-    /// Lets the builder into its cgroup, which is made now where it was not born into one. It waits for that when all else
-    /// is built; to make a cgroup takes long, and what else is to be done meanwhile should begin before.
-    ///
-    /// # Errors
-    /// The cgroup or a limit of it that the kernel refuses; what the builder says, if it has failed. [`Sandbox::end`] is
-    /// still the caller's to do.
-    pub fn confine(&mut self, plan: &Plan) -> Result<()> {
-        confine(plan, &self.tell, &mut self.cgroup)
-            .and_then(|()| report::tell(self.line.as_fd(), word::CONFINED, &[]))
-            .map_err(|error| report::failure(self.report.as_fd()).unwrap_or(error))
-    }
-
     /// Waits until the walls stand.
     ///
     /// # Errors
     /// The wall that did not come to stand, or that the warden died. [`Sandbox::end`] is still the caller's to do.
-    pub fn built(&self) -> Result<Built> {
+    pub fn built(&mut self) -> Result<Built> {
         let mut fds = [PollFd::new(&self.report, PollFlags::IN), PollFd::new(&self.line, PollFlags::IN)];
         while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         if fds[0].revents().is_empty() {
             return Err(std::io::Error::other("the warden died"))
                 .wall(Wall::PidNamespace, || "poll(report)".to_owned());
         }
-        report::receive(self.report.as_fd())
+        let built = report::receive(self.report.as_fd())?;
+        self.cgroup = self.cgroup.take().or_else(|| Some(self.home.as_ref()?.reopen(self.id)));
+        Ok(built)
     }
 
     /// The sandbox's user namespace, while its first process lives.
@@ -200,7 +203,7 @@ impl Sandbox {
     /// Ends the sandbox, if it has not ended, and says how it was. `disk` is the caller's last descriptor of it.
     pub fn end(self, disk: Option<OwnedFd>) -> (Ended, Remains) {
         self.kill();
-        let Sandbox { first, line, cgroup, begun, .. } = self;
+        let Sandbox { first, line, id, home, cgroup, begun, .. } = self;
         // The warden waits for the death as we do, so it is asked for the end of the story at once.
         let asked = report::tell(line.as_fd(), word::END, disk.as_slice());
         drop(disk);
@@ -214,7 +217,10 @@ impl Sandbox {
         match told {
             // The warden has its own copy of the descriptors, and removes what they stand for.
             Some(ended) => (ended, Remains { line, cgroup: None }),
-            None => (Ended::seen(cgroup.as_ref(), begun), Remains { line, cgroup }),
+            None => {
+                let cgroup = cgroup.or_else(|| Some(home?.reopen(id)));
+                (Ended::seen(cgroup.as_ref(), begun), Remains { line, cgroup })
+            }
         }
     }
 }
@@ -293,7 +299,7 @@ fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
         .wall(Wall::UserNamespace, || "socketpair(AF_UNIX)".to_owned())
 }
 
-/// On v2 a process is born in its cgroup. On v1 it enters while it builds, and making the cgroups, which is slow,
+/// On v2 a process is born in its cgroup. On v1 it enters when all else is built, and making the cgroups, which is slow,
 /// overlaps with that.
 pub(crate) fn born_into(plan: &Plan) -> Result<Option<Cgroup>> {
     match &plan.cgroup {
@@ -308,13 +314,21 @@ pub(crate) fn introduce(plan: &Plan, pid: i32, tell: &OwnedFd) -> Result<()> {
     report::tell(tell.as_fd(), word::MAPPED, &[])
 }
 
-/// Gives the new process its cgroup.
-pub(crate) fn confine(plan: &Plan, tell: &OwnedFd, cgroup: &mut Option<Cgroup>) -> Result<()> {
-    if let (Some(home), None) = (&plan.cgroup, &cgroup) {
-        *cgroup = Some(home.create(plan.id, &plan.limits)?);
+/// The files that put a new process into its cgroup, which is made now where it was not born into one. A process that
+/// writes `0` to each is in.
+pub(crate) fn enter_files(plan: &Plan, cgroup: &mut Option<Cgroup>) -> Result<Vec<OwnedFd>> {
+    match (&plan.cgroup, &cgroup) {
+        (Some(home), None) if !home.is_v2() => {
+            cgroup.insert(home.create(plan.id, &plan.limits)?).enter_files()
+        }
+        _ => Ok(Vec::new()),
     }
-    let enter = cgroup.as_ref().map_or_else(|| Ok(Vec::new()), Cgroup::enter_files)?;
-    report::tell(tell.as_fd(), word::ENTER, &enter)
+}
+
+/// Sends a warden away that has nothing to watch, and waits until what it made is removed.
+fn dismiss(line: &OwnedFd) {
+    let _ = rustix::net::shutdown(line, Shutdown::Write);
+    let _ = rustix::net::recv(line, &mut [0][..], RecvFlags::empty());
 }
 
 pub(crate) fn kill_and_wait(first: &OwnedFd) {

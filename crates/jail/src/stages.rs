@@ -58,6 +58,7 @@ pub(crate) struct Rooted<'a> {
     disk: OwnedFd,
     board: Option<OwnedFd>,
     filter: Option<Vec<sys::seccomp::Instruction>>,
+    domain: Option<Domain>,
     zones: Vec<OwnedFd>,
     terminal: Option<(OwnedFd, OwnedFd)>,
     terminals: Option<OwnedFd>,
@@ -120,9 +121,13 @@ impl<'a> Apart<'a> {
         let Apart { plan, hands, host, network } = self;
         let root = Root::new(plan)?;
         let (zones, knobs) = root.furnish(plan, host)?;
-        // Whatever does not need the network comes before the wait for it.
+        // Whatever needs neither the network nor the cgroup comes before the wait for them.
         let (disk, board) = root.enter(plan)?;
         let filter = plan.walls.has(Wall::Seccomp).then(|| seccomp::compile(&plan.seccomp));
+        let domain = if plan.walls.has(Wall::Landlock) { Some(domain(plan)?) } else { None };
+        if plan.walls.has(Wall::NoCapabilities) {
+            bound_capabilities(plan)?;
+        }
         if let Some(network) = network {
             sys::enter_network_namespace(network.join())
                 .wall(Wall::NetworkNamespace, || "unshare(NEWNET), bring lo up, setns(NEWNET)".to_owned())?;
@@ -149,13 +154,13 @@ impl<'a> Apart<'a> {
             Door::No => None,
             Door::Yes => Some(terminal::directory()?),
         };
-        Ok(Rooted { plan, hands, disk, board, filter, zones, terminal, terminals })
+        Ok(Rooted { plan, hands, disk, board, filter, domain, zones, terminal, terminals })
     }
 }
 
 impl Rooted<'_> {
     fn sealed(self) -> Result<Sealed> {
-        let Rooted { plan, hands, disk, board, filter, zones, terminal, terminals } = self;
+        let Rooted { plan, hands, disk, board, filter, domain, zones, terminal, terminals } = self;
         if plan.walls.has(Wall::OwnSession) {
             rustix::process::setsid().wall(Wall::OwnSession, || "setsid()".to_owned())?;
         }
@@ -168,6 +173,7 @@ impl Rooted<'_> {
         let (master, slave) = (master.map(above).transpose()?, slave.map(above).transpose()?);
         let terminals = terminals.map(above).transpose()?;
         let zones = zones.into_iter().map(above).collect::<Result<Vec<_>>>()?;
+        let domain = domain.map(|domain| domain.map(above)).transpose()?;
         let hands = Hands {
             told: above(hands.told)?,
             report: above(hands.report)?,
@@ -195,7 +201,6 @@ impl Rooted<'_> {
                 limit(*resource, *most)?;
             }
         }
-        let domain = if plan.walls.has(Wall::Landlock) { Some(domain(plan)?) } else { None };
         if plan.walls.has(Wall::NoCapabilities) {
             drop_capabilities(plan)?;
         }
@@ -313,10 +318,9 @@ fn domain(plan: &Plan) -> Result<Domain> {
     Ok(domain)
 }
 
-/// Leaves the agent what it needs to switch users, and every command below it nothing that is not in the bounding set.
-fn drop_capabilities(plan: &Plan) -> Result<()> {
-    let wall = Wall::NoCapabilities;
-    let kept = CapabilitySet::from_bits_retain(plan.agent_capabilities | plan.root_capabilities());
+/// What no process of the sandbox can have, ever.
+fn bound_capabilities(plan: &Plan) -> Result<()> {
+    let kept = agent_capabilities(plan);
     for number in 0..64 {
         let one = CapabilitySet::from_bits_retain(1 << number);
         if kept.contains(one) {
@@ -325,11 +329,22 @@ fn drop_capabilities(plan: &Plan) -> Result<()> {
         match rustix::thread::remove_capability_from_bounding_set(one) {
             // Past the last capability that this kernel has.
             Err(rustix::io::Errno::INVAL) => break,
-            done => done.wall(wall, || format!("prctl(PR_CAPBSET_DROP, {number})"))?,
+            done => done.wall(Wall::NoCapabilities, || format!("prctl(PR_CAPBSET_DROP, {number})"))?,
         }
     }
+    Ok(())
+}
+
+/// Leaves the agent what it needs to switch users, and every command below it nothing that is not in the bounding set.
+fn drop_capabilities(plan: &Plan) -> Result<()> {
+    let wall = Wall::NoCapabilities;
+    let kept = agent_capabilities(plan);
     rustix::thread::clear_ambient_capability_set()
         .wall(wall, || "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".to_owned())?;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).wall(wall, || format!("capset({kept:?})"))
+}
+
+fn agent_capabilities(plan: &Plan) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(plan.agent_capabilities | plan.root_capabilities())
 }

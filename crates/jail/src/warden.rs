@@ -20,14 +20,13 @@ use crate::ids::Ids;
 use crate::image::Image;
 use crate::plan::Plan;
 use crate::report::{self, word};
-use crate::sandbox::{Ended, discard};
+use crate::sandbox::{Ended, discard, enter_files};
 use crate::sys;
 use model::{LimitHit, Wall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::net::SendFlags;
 use rustix::process::{Signal, pidfd_send_signal};
-use std::io;
 use std::time::{Duration, Instant};
 
 /// What a warden watches over.
@@ -37,27 +36,41 @@ pub(crate) struct Post<'a> {
     pub begun: Instant,
 }
 
+/// What a builder waits for when all else is built, and how a warden says that it is there or what failed.
+pub(crate) struct Supply<'a> {
+    pub image: &'a Image,
+    pub program: &'a [u8],
+    pub tell: OwnedFd,
+    pub report: OwnedFd,
+}
+
 #[derive(PartialEq, Eq)]
 enum Caller {
     There,
     Gone,
 }
 
+impl Supply<'_> {
+    /// The cgroup, where the builder is not born into one, and the agent's program.
+    fn give(self, plan: &Plan, cgroup: &mut Option<Cgroup>) {
+        let given = enter_files(plan, cgroup)
+            .and_then(|enter| report::tell(self.tell.as_fd(), word::ENTER, &enter))
+            .and_then(|()| self.image.fill(self.program))
+            .and_then(|()| report::tell(self.tell.as_fd(), word::SEALED, &[]));
+        if let Err(error) = given {
+            // Of a builder that is gone, the report says why already.
+            report::send_failure(self.report.as_fd(), &error);
+        }
+    }
+}
+
 impl Post<'_> {
     /// The warden's life.
-    pub(crate) fn hold(
-        self,
-        image: &Image,
-        program: &[u8],
-        tell: OwnedFd,
-        abandoned: impl FnOnce(Ended),
-    ) -> ! {
-        let home = self.plan.cgroup.as_ref();
-        // Without the agent's program the builder waits for ever: our death is what the caller notices.
-        let kept = [image.as_fd().as_raw_fd(), tell.as_raw_fd()];
-        if self.shed(&kept).and_then(|()| image.fill(program)).is_err() {
+    pub(crate) fn hold(self, supply: Supply<'_>, abandoned: impl FnOnce(Ended)) -> ! {
+        if self.shed(&supply).is_err() {
             sys::exit_now(1)
         }
+        let home = self.plan.cgroup.as_ref();
         let Ok((word::WATCH, mut watched)) = report::hear(self.line.as_fd()) else {
             // The caller gave up, or was killed, before anything was on record. What it made until then has no name but
             // the sandbox's.
@@ -65,19 +78,12 @@ impl Post<'_> {
             sys::exit_now(0)
         };
         let first = watched.remove(0);
-        let news = report::hear(self.line.as_fd());
-        // Whole, or what a caller made of it that was killed meanwhile.
-        let cgroup = home.map(|home| home.reopen(self.plan.id));
+        let mut cgroup = None;
+        // Not before: until the builder is at work there is a processor less for it.
+        supply.give(self.plan, &mut cgroup);
+        let cgroup = cgroup.or_else(|| Some(home?.reopen(self.plan.id)));
         let mut hits = Vec::new();
-        let (caller, disk) = match news {
-            Ok((word::CONFINED, _)) => {
-                // If the builder is gone its report says why.
-                let _ = report::tell(tell.as_fd(), word::SEALED, &[]);
-                drop(tell);
-                self.watch(&first, cgroup.as_ref(), &mut hits)
-            }
-            other => end_of(other),
-        };
+        let (caller, disk) = self.watch(&first, cgroup.as_ref(), &mut hits);
         // The caller has asked for the death already, if it could.
         kill(&first);
         let mut fds = [PollFd::new(&first, PollFlags::IN)];
@@ -95,6 +101,8 @@ impl Post<'_> {
         if !recorded {
             abandoned(ended);
         }
+        // What is left takes longer than it matters, and whoever waited for the caller goes on now.
+        let _ = sys::run_when_idle();
         drop((disk, watched));
         if let Some(home) = home {
             home.sweep();
@@ -134,7 +142,10 @@ impl Post<'_> {
                 Ok(_) => {}
             }
             if !fds[0].revents().is_empty() {
-                return end_of(report::hear(self.line.as_fd()));
+                return match report::hear(self.line.as_fd()) {
+                    Ok((word::END, mut fds)) => (Caller::There, fds.pop()),
+                    _ => (Caller::Gone, None),
+                };
             }
             if memory.as_ref().is_some_and(MemoryWatch::tripped) {
                 // v1 is about to kill one process; the promise is the whole sandbox.
@@ -147,12 +158,12 @@ impl Post<'_> {
 
     /// Lets go of all that the fork inherited: the caller's pipes must close when the caller closes them, its
     /// terminal's signals are not for us, and its working directory must stay removable.
-    fn shed(&self, also: &[i32]) -> Result<()> {
+    fn shed(&self, supply: &Supply<'_>) -> Result<()> {
         let wall = Wall::OwnSession;
         rustix::process::setsid().wall(wall, || "setsid()".to_owned())?;
         let _ = rustix::thread::set_name(c"casemate-warden");
-        let mut keep = vec![self.line.as_raw_fd()];
-        keep.extend(also);
+        let ours = [self.line.as_fd(), supply.tell.as_fd(), supply.report.as_fd(), supply.image.as_fd()];
+        let mut keep = ours.map(|fd| fd.as_raw_fd()).to_vec();
         if let Ids::Block { lease, .. } = &self.plan.ids {
             keep.push(lease.as_raw_fd());
         }
@@ -166,14 +177,6 @@ impl Post<'_> {
         }
         sys::close_range(next, u32::MAX).wall(wall, || format!("close_range({next}, ~0)"))?;
         rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())
-    }
-}
-
-/// What was said last: that the sandbox is to end, or nothing, by a caller that is gone.
-fn end_of(news: io::Result<(u8, Vec<OwnedFd>)>) -> (Caller, Option<OwnedFd>) {
-    match news {
-        Ok((word::END, mut fds)) => (Caller::There, fds.pop()),
-        _ => (Caller::Gone, None),
     }
 }
 

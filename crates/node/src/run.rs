@@ -176,7 +176,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     };
     // Also while the walls go up; it is shown before the command can look.
     let mut board = Board::new(&policy);
-    let built = match sandbox.confine(&plan).and_then(|()| sandbox.built()) {
+    let built = match sandbox.built() {
         Ok(built) => built,
         Err(error) => {
             sandbox.end(None).1.gone();

@@ -95,6 +95,16 @@ pub fn new_cgroup_namespace() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } as i64)
 }
 
+/// From now on this process runs when nobody else wants to.
+///
+/// # Errors
+/// What `sched_setscheduler(SCHED_IDLE)` says.
+pub fn run_when_idle() -> io::Result<()> {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `none` outlives the call, which changes this thread's policy and nothing else.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) } as i64)
+}
+
 /// Ends this process at once: no destructors, no exit handlers, no flushing of a buffer inherited from the parent.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: `_exit` takes any status and does not return.
