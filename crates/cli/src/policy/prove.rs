@@ -3,7 +3,7 @@
 use super::document;
 use crate::Exit;
 use crate::output::{self, Form};
-use analysis::{Finding, HOW_TO_GET, Proof, Prover, QUESTIONS};
+use analysis::{Finding, Found, HOW_TO_GET, Proof, Prover, QUESTIONS};
 use policy::Document;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -17,7 +17,8 @@ pub(super) fn diff(old: &OsStr, new: &OsStr, form: Form) -> Exit {
     if old == new {
         return tell_diff(&analysis::Diff::default(), form);
     }
-    if analysis::find().is_none() && analysis::is_within(&new, &old) {
+    let solver = analysis::find();
+    if solver.is_none() && analysis::is_within(&new, &old) {
         match form {
             Form::Json => output::print(
                 &json!({"opened": [], "wider": [], "unproved": [], "proved": true, "by": "structure"})
@@ -27,7 +28,7 @@ pub(super) fn diff(old: &OsStr, new: &OsStr, form: Form) -> Exit {
         }
         return Exit::Ok;
     }
-    let mut prover = match prover(form) {
+    let mut prover = match prover(solver, form) {
         Ok(prover) => prover,
         Err(exit) => return exit,
     };
@@ -105,7 +106,7 @@ pub(super) fn prove(policy: &OsStr, question: &str, other: Option<&OsStr>, form:
         (Ok(document), Ok(other)) => (document, other),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    let mut prover = match prover(form) {
+    let mut prover = match prover(analysis::find(), form) {
         Ok(prover) => prover,
         Err(exit) => return exit,
     };
@@ -161,13 +162,13 @@ fn tell_proof(proof: &Proof, asked: &str, form: Form) -> Exit {
 }
 
 /// A solver, or the word that nothing can be proved without one.
-fn prover(form: Form) -> Result<Prover, Exit> {
+fn prover(solver: Option<Found>, form: Form) -> Result<Prover, Exit> {
     let missing = || {
         let message = "not known: there is no solver here, and without one nothing is proved";
         output::failure(form, message, Some(HOW_TO_GET), Exit::NotKnown)
     };
-    let found = analysis::find().ok_or_else(missing)?;
-    Prover::start(&found).map_err(|error| {
+    let solver = solver.ok_or_else(missing)?;
+    Prover::start(&solver).map_err(|error| {
         output::failure(form, &format!("not known: {error}"), Some(HOW_TO_GET), Exit::NotKnown)
     })
 }
