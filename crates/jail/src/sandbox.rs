@@ -11,7 +11,7 @@ use crate::warden::{Post, Supply};
 use model::{LimitHit, SandboxId, Usage, Wall};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::time::{Duration, Instant};
 
@@ -78,13 +78,7 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         Post { plan, line: wardens, begun }.hold(supply, abandoned)
     }
     drop(wardens);
-    let cgroup = match born_into(plan) {
-        Ok(cgroup) => cgroup,
-        Err(error) => {
-            dismiss(&line);
-            return Err(error);
-        }
-    };
+    let cgroup = born_into(plan)?;
     let into = cgroup.as_ref().and_then(Cgroup::clone_into);
     let forked = sys::clone3(plan.namespaces(), into).wall(Wall::UserNamespace, || {
         format!("clone3({:#x}, into a cgroup: {})", plan.namespaces(), into.is_some())
@@ -96,7 +90,6 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
             stages::build(plan, hands)
         }
         Err(error) => {
-            dismiss(&line);
             discard(cgroup);
             return Err(error);
         }
@@ -120,7 +113,6 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         Err(error) => {
             let said = report::failure(report.as_fd());
             kill_and_wait(&first);
-            dismiss(&line);
             discard(cgroup);
             Err(said.unwrap_or(error))
         }
@@ -323,12 +315,6 @@ pub(crate) fn enter_files(plan: &Plan, cgroup: &mut Option<Cgroup>) -> Result<Ve
         }
         _ => Ok(Vec::new()),
     }
-}
-
-/// Sends a warden away that has nothing to watch, and waits until what it made is removed.
-fn dismiss(line: &OwnedFd) {
-    let _ = rustix::net::shutdown(line, Shutdown::Write);
-    let _ = rustix::net::recv(line, &mut [0][..], RecvFlags::empty());
 }
 
 pub(crate) fn kill_and_wait(first: &OwnedFd) {

@@ -79,7 +79,7 @@ impl Post<'_> {
         };
         let first = watched.remove(0);
         let mut cgroup = None;
-        // Not before: until the builder is at work there is a processor less for it.
+        // Not before: if the caller gives up there is nothing to remove, and the builder does not wait for a processor.
         supply.give(self.plan, &mut cgroup);
         let cgroup = cgroup.or_else(|| Some(home?.reopen(self.plan.id)));
         let mut hits = Vec::new();
