@@ -113,6 +113,8 @@ fn nobody_waits(server: &Server) {
     let body = r#"{"templateID":"base","metadata":{"of":"nobody"}}"#;
     for _ in 0..8 {
         let mut stream = TcpStream::connect(server.address).unwrap();
+        // The request leaves with the end of its connection, so that no answer is sent in between.
+        rustix::net::sockopt::set_tcp_cork(&stream, true).unwrap();
         let (key, length) = (&server.key, body.len());
         let head = format!(
             "POST /v2/sandboxes HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n\r\n"
