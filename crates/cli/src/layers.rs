@@ -84,15 +84,21 @@ impl Ceilings {
         asked.clone().enforce().map_err(|rejected| policy::reject(form, &rejected)).and_then(add)?;
         asked.files.extend(zones);
         asked.files = followed(std::mem::take(&mut asked.files), form)?;
+        let refuse = |exceeds: Exceeds| {
+            let denial = denial(exceeds);
+            if let Err(error) = node::refuse(state, denial.clone()) {
+                return output::error(form, &error, error.mend().as_deref(), Exit::of(&error));
+            }
+            output::denied(form, &denial, Exit::Denied)
+        };
         for ceiling in &self.0 {
-            asked = asked.narrow(ceiling).map_err(|exceeds| {
-                let denial = denial(exceeds);
-                if let Err(error) = node::refuse(state, denial.clone()) {
-                    return output::error(form, &error, error.mend().as_deref(), Exit::of(&error));
-                }
-                output::denied(form, &denial, Exit::Denied)
-            })?;
+            asked = asked.narrow(ceiling).map_err(refuse)?;
         }
+        // What it has from a later ceiling may be more than an earlier one has.
+        if let Some(exceeds) = self.0.iter().find_map(|ceiling| asked.exceeds(ceiling)) {
+            return Err(refuse(exceeds));
+        }
+        asked.keeps_denying().map_err(|rejected| policy::reject(form, &rejected))?;
         asked.enforce().map_err(|rejected| policy::reject(form, &rejected))
     }
 }

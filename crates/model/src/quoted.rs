@@ -2,7 +2,7 @@
 
 /// Writes `bytes` as text that can be shown on a terminal and put into a record.
 ///
-/// Printable characters stay; a backslash becomes `\\`; control characters, bidirectional overrides and bytes
+/// Printable characters stay; a backslash becomes `\\`; control characters, invisible ones, bidirectional overrides and bytes
 /// that are not UTF-8 become `\xNN`. The mapping is injective: [`unquote`] gives the bytes back, so two
 /// different names can never look the same in a record.
 pub fn quote(bytes: impl AsRef<[u8]>) -> String {
@@ -54,10 +54,21 @@ pub fn unquote(text: &str) -> Result<Vec<u8>, NotQuoted> {
 #[error("`{0}` is not a quoted text: expected plain characters, `\\\\` and `\\xNN`")]
 pub struct NotQuoted(String);
 
-/// A character that changes neither the terminal nor the reading order of its neighbours.
+/// A character that shows as itself: it changes neither the terminal nor the reading order of its neighbours, and is
+/// neither invisible nor a space that looks like another. Of Unicode's format characters, its `Default_Ignorable_Code_Point`,
+/// its spaces, and what has no meaning that all share.
 fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    let shows = !matches!(
+        c,
+        '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{1680}'
+            | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3000}' | '\u{3164}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1345f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..
+    );
+    // The last two of each plane are no characters.
+    !c.is_control() && shows && u32::from(c) & 0xfffe != 0xfffe
 }
 
 fn push_escaped(text: &mut String, bytes: &[u8]) {
@@ -78,6 +89,7 @@ mod tests {
     fn what_could_drive_a_terminal_is_spelled_out() {
         assert_eq!(quote("a\x1b[31m\n\\é\u{202e}"), r"a\x1b[31m\x0a\\é\xe2\x80\xae");
         assert_eq!(quote(b"\xff\xfe"), r"\xff\xfe");
+        assert_eq!(quote("pu\u{ad}sh\u{a0}a\u{fe0f}"), r"pu\xc2\xadsh\xc2\xa0a\xef\xb8\x8f");
     }
 
     #[test]

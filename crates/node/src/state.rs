@@ -73,9 +73,10 @@ impl policy::Library for PolicySource {
         let path = self.directory.join(path);
         let read = || {
             let mut text = Vec::new();
-            // A pipe or a device could keep whoever opens it waiting.
-            if !std::fs::metadata(&path)?.is_file() {
-                return Err(io::Error::from(io::ErrorKind::InvalidInput));
+            // A pipe or a device could keep whoever opens it waiting; what the paths in a document behind a link start from
+            // would depend on how it is named.
+            if !std::fs::symlink_metadata(&path)?.is_file() {
+                return Err(io::Error::other("it is a link, or no regular file"));
             }
             std::fs::File::open(&path)?.take(BYTES_MAX).read_to_end(&mut text)?;
             Ok(text)

@@ -1,6 +1,7 @@
 //! What a document says that cannot all be meant: secrets that are not there, questions about nothing, examples that its
 //! own rules contradict.
 
+use crate::Rejected;
 use crate::engine::Engine;
 use crate::form::{AskWhen, Document, Example};
 use crate::problem::Report;
@@ -47,14 +48,28 @@ impl Document {
             }
         }
         if report.is_empty() {
-            self.refuse_contradicted_examples(report);
+            self.refuse_contradicted_examples(|_| true, report);
         }
     }
 
-    fn refuse_contradicted_examples(&self, report: &mut Report) {
+    /// Checks again what its examples deny, once it has from a document around it what it left out.
+    ///
+    /// # Errors
+    /// The examples whose acts are allowed now.
+    pub fn keeps_denying(&self) -> Result<(), Rejected> {
+        let mut report = Report::default();
+        self.refuse_contradicted_examples(|example| !example.allowed, &mut report);
+        match report.is_empty() {
+            true => Ok(()),
+            false => Err(report.rejected(&self.read.text, &self.read.origin)),
+        }
+    }
+
+    fn refuse_contradicted_examples(&self, which: fn(&Example) -> bool, report: &mut Report) {
         // What a `cedar` block forbids only the engine knows; without one, nothing of it is needed.
         let engine = (!self.forbids.is_empty() && !self.examples.is_empty()).then(|| Engine::new(self));
-        for (place, Example { act, allowed, .. }) in self.examples.iter().enumerate() {
+        for (place, example) in self.examples.iter().enumerate().filter(|(_, example)| which(example)) {
+            let Example { act, allowed, .. } = example;
             let (answer, rule) =
                 engine.as_ref().map_or_else(|| self.allows_plainly(act), |engine| engine.allows(act));
             if answer == *allowed {

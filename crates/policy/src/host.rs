@@ -81,15 +81,25 @@ pub(crate) fn pattern(text: &str) -> Result<Pattern, (String, &'static str)> {
         ));
     }
     let name = literal.join(".");
-    if wild && psl::suffix(name.as_bytes()).is_none_or(|suffix| suffix.as_bytes().len() == name.len()) {
-        return Err((
-            format!("anybody may have a name beneath `{}`, which is a public suffix", quote(&name)),
-            "name what belongs to one owner: `*.example.com`",
-        ));
+    const OWNERS: &str = "name what belongs to one owner: `*.example.com`";
+    let is_suffix =
+        |name: &str| psl::suffix(name.as_bytes()).is_none_or(|suffix| suffix.as_bytes().len() == name.len());
+    if wild && is_suffix(&name) {
+        let why = format!("anybody may have a name beneath `{}`, which is a public suffix", quote(&name));
+        return Err((why, OWNERS));
+    }
+    // A list of suffixes has rules for all that is beneath a name, and names whose own names below are suffixes.
+    let is_above = is_suffix(&format!("a.{name}")) || (rest == Rest::Some && ABOVE.contains(&name.as_str()));
+    if wild && is_above {
+        return Err((format!("there are public suffixes beneath `{}`", quote(&name)), OWNERS));
     }
     never_open(&literal, wild)?;
     Ok(Pattern { words: labels.iter().rev().map(|label| Word::new(label)).collect(), rest })
 }
+
+/// Names of clouds beneath which are public suffixes several labels deep, such as `s3.amazonaws.com`.
+const ABOVE: &[&str] =
+    &["amazonaws.com", "amazonaws.com.cn", "azure.com", "core.windows.net", "windows.net", "oraclecloud.com"];
 
 /// Refuses names that lead to this machine, to its network or to what tells a machine's credentials.
 fn never_open(literal: &[&str], wild: bool) -> Result<(), (String, &'static str)> {

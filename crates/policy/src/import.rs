@@ -57,7 +57,30 @@ struct Settings {
     left: Vec<Left>,
 }
 
+/// The tools that rules are about here.
+const KNOWN: [&str; 11] = [
+    "Bash",
+    "WebFetch",
+    "Read",
+    "Grep",
+    "Glob",
+    "LS",
+    "NotebookRead",
+    "Edit",
+    "Write",
+    "MultiEdit",
+    "NotebookEdit",
+];
+
 impl Settings {
+    /// Something denies, and which acts is not known.
+    fn deny_all(&mut self, what: &str, why: &str) {
+        self.commands.add(None, Says::Deny, what);
+        self.hosts.add(None, Says::Deny, what);
+        self.denies_reading = true;
+        self.leave(what, format!("{why}: so nothing of what is allowed is carried"));
+    }
+
     fn leave(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.left.push(Left { what: quote(what.into()), why: why.into() });
     }
@@ -97,6 +120,13 @@ fn read(source: &[u8], report: &mut Report) -> Option<Settings> {
             "permissions" => permissions(value, &mut settings, report),
             "sandbox" => sandbox(value, &mut settings, report),
             "$schema" => {}
+            // Programs that may deny what rules allow, and rules of another place in whose stead these are not used.
+            "hooks" if value.as_table().is_none_or(|table| !table.0.is_empty()) => {
+                settings.deny_all("hooks", "they may deny anything");
+            }
+            key @ "allowManagedPermissionRulesOnly" if value.as_bool() != Some(false) => {
+                settings.deny_all(key, "these rules are not used then");
+            }
             key => settings.leave(key, "it is not about what may be done, or has no rule here"),
         }
     }
@@ -119,6 +149,9 @@ fn permissions(value: &Value, settings: &mut Settings, report: &mut Report) {
                     texts(value, "additionalDirectories", report).into_iter().map(str::to_owned).collect();
             }
             "defaultMode" if value.as_str() == Some("default") => {}
+            "defaultMode" if value.as_str() == Some("plan") => {
+                settings.deny_all("defaultMode", "nothing runs in this mode");
+            }
             "defaultMode" => settings.leave("defaultMode", "what no rule allows is denied here"),
             "disableBypassPermissionsMode" => {}
             key => settings.leave(format!("permissions.{key}"), "it has no rule here"),
@@ -135,10 +168,16 @@ fn rule(text: &str, says: Says, settings: &mut Settings) {
         },
         None => (text, None),
     };
+    // Whoever wrote one of these means the tool, in a form that is not looked into here.
+    let is_plain = tool.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let is_like = |known: &&str| known.eq_ignore_ascii_case(tool) && *known != tool;
     match tool {
+        _ if says != Says::Allow && (!is_plain || KNOWN.iter().any(|known| is_like(&known))) => {
+            settings.deny_all(text, "it may stand for any tool");
+        }
         "Bash" => settings.commands.add(what.filter(|what| *what != "*"), says, text),
         "WebFetch" => settings.hosts.add(what.filter(|what| *what != "*"), says, text),
-        "Read" | "Grep" | "Glob" if says == Says::Deny || says == Says::Ask => {
+        "Read" | "Grep" | "Glob" | "LS" | "NotebookRead" if says == Says::Deny || says == Says::Ask => {
             settings.denies_reading = true;
             settings.leave(text, "a zone shows a whole directory: so none is shown at all");
         }
@@ -155,13 +194,6 @@ fn rule(text: &str, says: Says, settings: &mut Settings) {
             let what = if name.starts_with("mcp__") { "a server of tools" } else { "this tool" };
             settings
                 .leave(text, format!("there is no rule for {what} here, and what no rule allows is denied"));
-        }
-        // A name with a pattern, or one that is not known, could stand for any of the tools above.
-        name if name.contains('*') => {
-            settings.commands.add(None, Says::Deny, text);
-            settings.hosts.add(None, Says::Deny, text);
-            settings.denies_reading = true;
-            settings.leave(text, "it may stand for any tool: so nothing of what is allowed is carried");
         }
         _ => settings.leave(text, "there is no rule that would allow it here"),
     }

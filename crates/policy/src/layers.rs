@@ -52,6 +52,12 @@ impl Document {
         }
         Ok(narrowed)
     }
+
+    /// The first rule by which this document goes beyond another, with all that it has: also what it did not write itself.
+    pub fn exceeds(&self, within: &Document) -> Option<Exceeds> {
+        let (_, exceeded) = merge(self, within, Values::Holding);
+        exceeded.into_iter().min_by_key(|exceeds| self.read.order(&exceeds.key))
+    }
 }
 
 /// What is found while two documents are compared.
@@ -111,7 +117,7 @@ pub(crate) fn merge(asked: &Document, within: &Document, values: Values) -> (Doc
     merged.require = asked.require.iter().chain(within.require.iter()).collect();
     merged.limits = limits(c, &asked.limits, &within.limits);
     merged.lease = lease(c, asked.lease, within.lease);
-    merged.files = files::within(c, &asked.files, &within.files);
+    merged.files = files::within(c, &asked.files, &within.files, merged.root);
     merged.net = net::within(c, within);
     merged.secrets = secrets(c, within, &merged.net);
     merged.tools = tools(c, within);

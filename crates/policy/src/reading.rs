@@ -286,11 +286,14 @@ fn milli(value: &Value) -> Option<u64> {
     match &value.kind {
         Kind::Integer(number, _) => (*number)?.checked_mul(1000),
         Kind::Float(shown) => {
-            let thousandths = shown.parse::<f64>().ok()? * 1000.0;
-            let whole = thousandths.round();
-            // A decimal fraction is not exact in binary: 0.29 * 1000 is 290 only nearly.
-            let is_whole = (thousandths - whole).abs() < 1e-6;
-            (is_whole && (0.0..=1e9).contains(&whole)).then_some(whole as u64)
+            // By its digits: a decimal fraction is not exact in binary.
+            let (whole, fraction) = shown.split_once('.')?;
+            let fraction = fraction.trim_end_matches('0');
+            let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+            if fraction.len() > 3 || !digits(whole) || !digits(fraction) {
+                return None;
+            }
+            format!("{whole}{fraction:0<3}").parse().ok()
         }
         _ => None,
     }

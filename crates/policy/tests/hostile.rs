@@ -134,6 +134,12 @@ const TOML: &[(&str, &str, &str)] = &[
     ("[[net.allow]]\nhost = \"*.com\"", "4:8", "anybody may have a name beneath `com`"),
     ("[[net.allow]]\nhost = \"**.co.uk\"", "4:8", "anybody may have a name beneath `co.uk`"),
     ("[[net.allow]]\nhost = \"*.s3.amazonaws.com\"", "4:8", "anybody may have a name beneath"),
+    (
+        "[[net.allow]]\nhost = \"**.amazonaws.com\"",
+        "4:8",
+        "there are public suffixes beneath `amazonaws.com`",
+    ),
+    ("[[net.allow]]\nhost = \"*.kawasaki.jp\"", "4:8", "there are public suffixes beneath"),
     ("[[net.allow]]\nhost = \"*example.com\"", "4:8", "a `*` stands for one whole label"),
     ("[[net.allow]]\nhost = \"localhost\"", "4:8", "at least two labels"),
     ("[[net.allow]]\nhost = \"a.localhost\"", "4:8", "lead to this machine"),
@@ -242,6 +248,23 @@ const TOML: &[(&str, &str, &str)] = &[
         "8:11",
         "the tools `git` and `twin` are the same program",
     ),
+    (
+        "[[tools]]\nname = \"git\"\nprogram = \"/usr/bin/git\"\n[[tools]]\nname = \"twin\"\nprogram = \"/bin/git\"",
+        "8:11",
+        "the tools `git` and `twin` are the same program",
+    ),
+    ("[[ask]]\nwhen = \"tool git pu\u{ad}sh\"", "4:20", "U+00AD, which does not show"),
+    (
+        "cedar = \"forbid (principal, action, resource) when { context.args.w0 == 'pu\u{fe0f}sh' };\"",
+        "3:76",
+        "U+FE0F",
+    ),
+    (
+        "[[examples]]\ndeny = \"GET https://a.example.com/public/..;/admin\"",
+        "4:8",
+        "a segment `.` or `..` with parameters",
+    ),
+    ("[[examples]]\ndeny = \"GET https://a.example.com/%252e%252e/admin\"", "4:8", "is encoded twice"),
     (
         "[[tools]]\nname = \"git\"\nprogram = \"/usr/bin/git\"\n[[examples]]\nallow = \"exec git status\"",
         "7:9",

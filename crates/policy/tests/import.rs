@@ -218,3 +218,40 @@ fn what_could_break_out_of_the_policy_is_not_written_into_it() {
     assert_eq!((document.net.len(), document.root, &document.tools), (0, false, &None));
     assert_eq!(document.files.len(), 2, "{}", imported.policy);
 }
+
+#[test]
+fn a_deny_that_may_be_about_anything_leaves_nothing() {
+    let carried = |deny: &str| {
+        let settings = format!(
+            r#"{{"permissions": {{"allow": ["WebFetch(domain:docs.rs)", "Bash(git push:*)"], "deny": ["{deny}"]}}}}"#
+        );
+        let (_, document) = imported(&settings);
+        (document.net.len(), document.tools.map_or(0, |tools| tools.len()))
+    };
+    assert_eq!(carried("WebFetch(domain:example.org)"), (1, 1));
+    for domain in
+        ["*", "**", "*.", ".", "", "*cs.rs", "d?cs.rs", "[d]ocs.rs", "docs.rs.", "docs.rs:443", " docs.rs"]
+    {
+        assert_eq!(carried(&format!("WebFetch(domain:{domain})")), (0, 1), "{domain}");
+    }
+    for deny in [
+        "Read(./secret) ",
+        "Read (./secret)",
+        "Read(./secret",
+        "bash",
+        "B?sh",
+        "Bash|Edit",
+        "Bash(git status) ",
+    ] {
+        assert_eq!(carried(deny), (0, 0), "{deny}");
+    }
+    for settings in [
+        r#""hooks": {"PreToolUse": [{"matcher": "Bash"}]}, "permissions": {"allow": ["Bash(git push:*)"]}"#,
+        r#""allowManagedPermissionRulesOnly": true, "permissions": {"allow": ["Bash(git push:*)"]}"#,
+        r#""permissions": {"allow": ["Bash(git push:*)"], "defaultMode": "plan"}"#,
+    ] {
+        let (imported, document) = imported(&format!("{{{settings}}}"));
+        assert!(document.tools.is_none_or(|tools| tools.is_empty()), "{settings}");
+        assert!(imported.left.iter().any(|left| left.why.ends_with("nothing of what is allowed is carried")));
+    }
+}

@@ -450,3 +450,33 @@ fn shipped_policies_can_be_extended() {
         assert!(shipped(name).is_some());
     }
 }
+
+#[test]
+fn a_zone_that_is_only_read_is_not_left_out_where_writers_would_follow() {
+    let keep = "[[files]]\nat = \"/home/user/keep\"\naccess = \"read\"\nfrom = \"./reports\"\n";
+    let scratch = "[[files]]\nat = \"/s\"\naccess = \"scratch\"\n";
+    let library = shelf([("./b", &format!("{keep}{scratch}"))]);
+    let error = document(&format!("extends = \"./b\"\n{scratch}"), &library).unwrap_err();
+    assert!(error.contains("`files /home/user/keep` asks for writes to `/home/user/keep`"), "{error}");
+    assert!(document(&format!("extends = \"./b\"\n{keep}"), &library).is_ok());
+    assert!(document("extends = \"./b\"", &library).is_ok());
+    // Elsewhere nobody writes without a zone, but root where it is granted.
+    let input = "[[files]]\nat = \"/in\"\naccess = \"read\"\nfrom = \"./data\"\n";
+    for (root, fits) in [(false, true), (true, false)] {
+        let library = shelf([("./b", &format!("root = {root}\n{input}{scratch}"))]);
+        let narrowed = document(&format!("extends = \"./b\"\n{scratch}"), &library);
+        assert_eq!(narrowed.is_ok(), fits, "{root}: {narrowed:?}");
+    }
+}
+
+#[test]
+fn what_it_has_from_one_document_is_compared_with_another() {
+    let (narrow, wide, asked) = (plain(""), plain("root = true\n[compute]\nmemory = \"2GiB\"\n"), plain(""));
+    let both = asked.narrow(&narrow).and_then(|asked| asked.narrow(&wide)).unwrap();
+    assert!(both.root);
+    assert_eq!(both.exceeds(&narrow).map(|exceeds| exceeds.rule), Some("root".to_owned()));
+    assert_eq!(both.exceeds(&wide), None);
+    let denying = plain("[[examples]]\ndeny = \"use root\"\n").narrow(&wide).unwrap();
+    assert!(denying.keeps_denying().unwrap_err().plain().contains("`use root` is allowed"));
+    assert!(asked.narrow(&wide).unwrap().keeps_denying().is_ok());
+}

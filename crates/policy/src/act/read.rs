@@ -233,7 +233,16 @@ fn segments(path: &str) -> Result<Vec<Vec<u8>>, Why> {
             return why("the URL's path has an empty segment", SHORTEST);
         }
         let bytes = percent_decoded(segment)?;
+        let name = bytes.split(|b| *b == b';').next().unwrap_or_default();
         match bytes.as_slice() {
+            // Some servers take parameters off a segment, and some decode twice.
+            _ if matches!(name, b"." | b"..") && name.len() < bytes.len() => {
+                why("the URL's path has a segment `.` or `..` with parameters", SHORTEST)
+            }
+            bytes if is_encoded_twice(bytes) => why(
+                "the URL's path is encoded twice: a `.`, `/`, `\\` or `%`",
+                "leave it out: servers do not agree on what it means",
+            ),
             b"." | b".." => why("the URL's path has a segment `.` or `..`", SHORTEST),
             bytes if bytes.iter().any(|b| matches!(b, b'/' | b'\\' | 0)) => why(
                 "the URL's path has an encoded `/`, a `\\` or a NUL byte",
@@ -243,6 +252,12 @@ fn segments(path: &str) -> Result<Vec<Vec<u8>>, Why> {
         }
     };
     encoded.iter().enumerate().map(decode).collect()
+}
+
+/// Whether decoded bytes would decode once more to what separates segments or leads out of them.
+fn is_encoded_twice(bytes: &[u8]) -> bool {
+    let encoded: [&[u8]; 5] = [b"%2e", b"%2f", b"%5c", b"%25", b"%00"];
+    bytes.windows(3).any(|window| encoded.contains(&window.to_ascii_lowercase().as_slice()))
 }
 
 fn percent_decoded(segment: &str) -> Result<Vec<u8>, Why> {

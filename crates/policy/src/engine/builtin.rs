@@ -41,6 +41,8 @@ const PROC: &[&str] = &[
 const PROCESSES: &[&str] = &["self", "thread-self", "1*", "2*", "3*", "4*", "5*", "6*", "7*", "8*", "9*"];
 /// Where everybody may write.
 const TEMPORARY: &[&str] = &["tmp", "var/tmp", "dev/shm"];
+/// Where everybody inside may write without a zone.
+pub(crate) const WRITABLE: &[&str] = &["/home/user", "/tmp", "/var/tmp", "/dev/shm"];
 
 /// Addresses that no rule about names opens: the host's own, its neighbours', and those of machines that hand out keys.
 const NEVER_OPEN: &[&str] = &[

@@ -85,11 +85,18 @@ impl Hosts {
 /// Whether a rule about `other` (none: about all) may be about some host of `host`. A domain may stand for what lies
 /// beneath it.
 fn may_meet(host: &str, other: Option<&str>) -> bool {
-    let Some(other) = other else { return true };
-    let name = |text: &str| text.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
-    let (host, other) = (name(host), name(other));
+    let name = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        let name = ["**.", "*.", "."].iter().find_map(|start| text.strip_prefix(start)).unwrap_or(&text);
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        name.split('.').all(is_label).then(|| name.to_owned())
+    };
+    // What is no plain name could stand for any.
+    let (Some(host), Some(other)) = (name(host), other.and_then(name)) else { return true };
     let beneath = |name: &str, tree: &str| {
         name.strip_suffix(tree).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    other.contains('*') || beneath(&host, &other) || beneath(&other, &host)
+    beneath(&host, &other) || beneath(&other, &host)
 }

@@ -22,9 +22,9 @@ pub(super) fn policy(settings: Settings) -> Imported {
     let mut text = String::from(HEAD);
     let allow_all = settings.commands.allow_all();
     let (tools, not_carried) = settings.commands.tools();
-    left.extend(not_carried);
+    tell(&mut left, not_carried);
     let (hosts, not_carried) = settings.hosts.open();
-    left.extend(not_carried);
+    tell(&mut left, not_carried);
     let _ = match () {
         () if !tools.is_empty() || allow_all => Ok(()),
         () => writeln!(
@@ -61,6 +61,15 @@ pub(super) fn policy(settings: Settings) -> Imported {
         let _ = writeln!(text, "\n[[ask]]\nwhen = {}", toml(&format!("net {}", open.host)));
     }
     Imported { policy: text, left }
+}
+
+/// What is about commands and hosts is told once.
+fn tell(left: &mut Vec<Left>, more: Vec<Left>) {
+    for one in more {
+        if !left.iter().any(|told| told.what == one.what) {
+            left.push(one);
+        }
+    }
 }
 
 fn list(words: &[String]) -> String {

@@ -1,12 +1,29 @@
 //! Zones within zones.
 
 use super::{Comparison, RULE};
+use crate::engine::builtin;
 use crate::zones::{Access, FileRule, beneath};
 
-/// The inner zones, or the outer ones if there are none.
-pub(super) fn within(c: &mut Comparison<'_>, asked: &[FileRule], outer: &[FileRule]) -> Vec<FileRule> {
+/// The inner zones, or the outer ones if there are none. `root` tells whether root inside is granted.
+pub(super) fn within(
+    c: &mut Comparison<'_>,
+    asked: &[FileRule],
+    outer: &[FileRule],
+    root: bool,
+) -> Vec<FileRule> {
     if asked.is_empty() {
         return outer.to_vec();
+    }
+    // A zone that is only read keeps writers from a place that is theirs without it.
+    let keeps = |zone: &&FileRule| {
+        matches!(zone.access(), Access::Read { .. })
+            && (root || builtin::WRITABLE.iter().any(|tree| beneath(zone.at(), tree)))
+    };
+    for zone in outer.iter().filter(keeps) {
+        if !asked.iter().any(|asked| asked.at() == zone.at()) {
+            let without = format!("writes to `{}`, which is no zone", model::quote(zone.at()));
+            c.exceeds("files", format!("files {}", model::quote(zone.at())), without, show(zone), KEEP);
+        }
     }
     for (place, zone) in asked.iter().enumerate() {
         let around = outer.iter().find(|outer| beneath(zone.at(), outer.at()));
@@ -25,6 +42,8 @@ pub(super) fn within(c: &mut Comparison<'_>, asked: &[FileRule], outer: &[FileRu
     }
     asked.to_vec()
 }
+
+const KEEP: &str = "keep the zone that is only read: without it the place is writable";
 
 /// Whether an access does nothing that another, at the same place or around it, does not.
 ///

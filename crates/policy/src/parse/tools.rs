@@ -29,7 +29,7 @@ pub(super) fn read(root: &Table, places: &mut Places<'_>, report: &mut Report) -
         }
         // A question about one of them would not be one about the other, which runs the same.
         if let Some(other) =
-            tools.iter().find(|other| other.program == tool.program && other.name != tool.name)
+            tools.iter().find(|other| is_same(&other.program, &tool.program) && other.name != tool.name)
         {
             let message = format!("the tools `{}` and `{}` are the same program", other.name, tool.name);
             let place = table.get(PROGRAM.name).map_or(span.clone(), Value::span);
@@ -39,6 +39,12 @@ pub(super) fn read(root: &Table, places: &mut Places<'_>, report: &mut Report) -
         tools.push(tool);
     }
     Some(tools)
+}
+
+/// Whether two paths lead to one program: inside, `/bin` and its like are links to what is beneath `/usr`.
+fn is_same(one: &str, other: &str) -> bool {
+    let name = |path: &'_ str| path.strip_prefix("/usr").unwrap_or(path).to_owned();
+    name(one) == name(other)
 }
 
 fn tool(table: &Table, line: u32, report: &mut Report) -> Option<Tool> {
