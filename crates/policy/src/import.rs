@@ -170,9 +170,9 @@ fn rule(text: &str, says: Says, settings: &mut Settings) {
     };
     // Whoever wrote one of these means the tool, in a form that is not looked into here.
     let is_plain = tool.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    let is_like = |known: &&str| known.eq_ignore_ascii_case(tool) && *known != tool;
+    let is_like_one = KNOWN.iter().any(|known| known.eq_ignore_ascii_case(tool) && *known != tool);
     match tool {
-        _ if says != Says::Allow && (!is_plain || KNOWN.iter().any(|known| is_like(&known))) => {
+        _ if says != Says::Allow && (!is_plain || is_like_one) => {
             settings.deny_all(text, "it may stand for any tool");
         }
         "Bash" => settings.commands.add(what.filter(|what| *what != "*"), says, text),
