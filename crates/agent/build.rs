@@ -12,18 +12,18 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const RUSTFLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no";
 
 /// No C library and nothing of it; and as the script lays it out.
-const LINK_ARGUMENTS: [&str; 4] = [
-    "-nostartfiles",
-    "-nostdlib",
-    "-Wl,--no-eh-frame-hdr,--build-id=none,-z,max-page-size=4096",
-    concat!("-Wl,-T,", env!("CARGO_MANIFEST_DIR"), "/src/sys/image.ld"),
-];
+const LINK_ARGUMENTS: [&str; 3] =
+    ["-nostartfiles", "-nostdlib", "-Wl,--no-eh-frame-hdr,--build-id=none,-z,max-page-size=4096"];
+const LAYOUT: &str = "src/sys/image.ld";
 
 fn main() {
     if std::env::var_os("CARGO_FEATURE_INSIDE").is_some() {
         for argument in LINK_ARGUMENTS {
             println!("cargo::rustc-link-arg-bins={argument}");
         }
+        // Cargo runs this where the crate is.
+        let layout = std::path::absolute(LAYOUT).expect("the crate has a path");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", layout.display());
     } else {
         let programs = build();
         let program = programs.join("casemate-agent");

@@ -92,6 +92,7 @@ fn exec(agent: &mut Agent) {
         terminal: None,
         capabilities: 0,
         deadline: None,
+        only: false,
     };
     agent.exec(exec, vec![]).unwrap();
     agent.flush().unwrap();

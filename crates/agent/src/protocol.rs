@@ -110,6 +110,8 @@ pub struct Exec {
     pub capabilities: u64,
     /// When to kill it.
     pub deadline: Option<Deadline>,
+    /// Whether it is all that the agent is there for: its start is not told, and the agent ends with it.
+    pub only: bool,
 }
 
 impl Exec {

@@ -27,9 +27,8 @@ pub(crate) mod word {
     pub(crate) const SEALED: u8 = b'i';
     /// To the warden: here is the first process, and its mount namespace to hold. From now on there may be records of it.
     pub(crate) const WATCH: u8 = b'w';
-    /// To the warden: the sandbox is dead or dying, say how it was and clean up. With it comes the last descriptor of its disk.
-    pub(crate) const END: u8 = b'e';
-    /// To the warden: the end is on record, there is nothing left for you to do.
+    /// To the warden: the end is on record, there is nothing left for you to do. With it comes the last descriptor of the
+    /// sandbox's disk.
     pub(crate) const RECORDED: u8 = b'r';
 }
 

@@ -6,7 +6,7 @@ use crate::image::Image;
 use crate::plan::{Door, Plan};
 use crate::report::{self, Built, word};
 use crate::stages::{self, Hands};
-use crate::sys::{self, Forked};
+use crate::sys::{self, Forked, Turn};
 use crate::warden::{Post, Supply};
 use model::{LimitHit, SandboxId, Usage, Wall};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -58,6 +58,7 @@ pub struct Started {
 pub struct Remains {
     line: OwnedFd,
     cgroup: Option<Cgroup>,
+    disk: Option<OwnedFd>,
 }
 
 /// Starts building. `image` is the agent's program. `abandoned` runs in the warden, after the sandbox is gone, if the
@@ -95,6 +96,8 @@ pub fn start(plan: &Plan, image: &[u8], abandoned: impl FnOnce(Ended)) -> Result
         }
     };
     drop((hands, program));
+    // What the builder does is waited for, by us too. (If it cannot be had, it takes that bit longer.)
+    let _ = sys::take_turn(Turn::After);
     let prepared = (|| {
         introduce(plan, pid, &tell)?;
         // Taking a mount namespace apart waits for a grace period of the kernel. Whoever lets go of it last waits: held by
@@ -150,7 +153,7 @@ impl Sandbox {
     /// # Errors
     /// The wall that did not come to stand, or that the warden died. [`Sandbox::end`] is still the caller's to do.
     pub fn built(&mut self) -> Result<Built> {
-        let mut fds = [PollFd::new(&self.report, PollFlags::IN), PollFd::new(&self.line, PollFlags::IN)];
+        let mut fds = [PollFd::new(&self.report, PollFlags::IN), PollFd::new(&self.line, PollFlags::empty())];
         while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         if fds[0].revents().is_empty() {
             return Err(std::io::Error::other("the warden died"))
@@ -182,7 +185,7 @@ impl Sandbox {
         self.first.as_fd()
     }
 
-    /// Polls readable when the warden is gone, which it should not be before its caller.
+    /// Polls as hung up when the warden is gone, which it should not be before its caller.
     pub fn line(&self) -> BorrowedFd<'_> {
         self.line.as_fd()
     }
@@ -196,22 +199,19 @@ impl Sandbox {
     pub fn end(self, disk: Option<OwnedFd>) -> (Ended, Remains) {
         self.kill();
         let Sandbox { first, line, id, home, cgroup, begun, .. } = self;
-        // The warden waits for the death as we do, so it is asked for the end of the story at once.
-        let asked = report::tell(line.as_fd(), word::END, disk.as_slice());
-        drop(disk);
+        // The warden waits for the death as we do, and tells then.
         let mut answer = [0; 64];
-        let told = asked.is_ok().then(|| rustix::net::recv(&line, &mut answer[..], RecvFlags::empty()));
-        let told = match told {
-            Some(Ok((_, length))) => Ended::from_answer(&answer[..length]),
-            _ => None,
+        let told = match rustix::net::recv(&line, &mut answer[..], RecvFlags::empty()) {
+            Ok((_, length)) => Ended::from_answer(&answer[..length]),
+            Err(_) => None,
         };
         kill_and_wait(&first);
         match told {
             // The warden has its own copy of the descriptors, and removes what they stand for.
-            Some(ended) => (ended, Remains { line, cgroup: None }),
+            Some(ended) => (ended, Remains { line, cgroup: None, disk }),
             None => {
                 let cgroup = cgroup.or_else(|| Some(home?.reopen(id)));
-                (Ended::seen(cgroup.as_ref(), begun), Remains { line, cgroup })
+                (Ended::seen(cgroup.as_ref(), begun), Remains { line, cgroup, disk })
             }
         }
     }
@@ -224,7 +224,7 @@ impl Remains {
         discard(self.cgroup);
         let mut byte = [0];
         let _ = rustix::net::recv(&self.line, &mut byte[..], RecvFlags::empty());
-        let _ = report::tell(self.line.as_fd(), word::RECORDED, &[]);
+        let _ = report::tell(self.line.as_fd(), word::RECORDED, self.disk.as_slice());
     }
 }
 

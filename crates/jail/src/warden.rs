@@ -7,8 +7,8 @@
 //! ```text
 //!   time is up ─────────┐
 //!   memory is up ───────┴─→ SIGKILL to the first process inside, and remember why
-//!   the caller says so ─┬─→ say what was used and which limits were hit, remove the cgroup
-//!   the caller is gone ─┘   (and then record the end, as the caller no longer can)
+//!   the first process ──┬─→ say what was used and which limits were hit, remove the cgroup
+//!   or the caller ends ─┘   (and record the end, if the caller no longer can)
 //! ```
 //!
 //! The kernel kills the first process inside when the caller dies, and everything inside with it. If it is the warden
@@ -21,7 +21,7 @@ use crate::image::Image;
 use crate::plan::Plan;
 use crate::report::{self, word};
 use crate::sandbox::{Ended, discard, enter_files};
-use crate::sys;
+use crate::sys::{self, Turn};
 use model::{LimitHit, Wall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -83,8 +83,7 @@ impl Post<'_> {
         supply.give(self.plan, &mut cgroup);
         let cgroup = cgroup.or_else(|| Some(home?.reopen(self.plan.id)));
         let mut hits = Vec::new();
-        let (caller, disk) = self.watch(&first, cgroup.as_ref(), &mut hits);
-        // The caller has asked for the death already, if it could.
+        let caller = self.watch(&first, cgroup.as_ref(), &mut hits);
         kill(&first);
         let mut fds = [PollFd::new(&first, PollFlags::IN)];
         while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
@@ -94,15 +93,18 @@ impl Post<'_> {
         let heard = caller == Caller::There
             && rustix::net::send(&self.line, &ended.answer(), SendFlags::NOSIGNAL).is_ok();
         discard(cgroup);
+        // What is left takes longer than it matters, and whoever waits for the caller goes on now.
+        let _ = sys::take_turn(Turn::Last);
         // The caller still has files to hand out and an end to record; killed before that, it is ours to record.
-        let recorded = heard
-            && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok()
-            && matches!(report::hear(self.line.as_fd()), Ok((word::RECORDED, _)));
-        if !recorded {
-            abandoned(ended);
-        }
-        // What is left takes longer than it matters, and whoever waited for the caller goes on now.
-        let _ = sys::run_when_idle();
+        let told = heard && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok();
+        let disk = match told.then(|| report::hear(self.line.as_fd())) {
+            Some(Ok((word::RECORDED, disk))) => disk,
+            _ => {
+                let _ = sys::take_turn(Turn::After);
+                abandoned(ended);
+                Vec::new()
+            }
+        };
         drop((disk, watched));
         if let Some(home) = home {
             home.sweep();
@@ -110,18 +112,14 @@ impl Post<'_> {
         sys::exit_now(0)
     }
 
-    /// Waits until the caller asks for the end or is gone, and enforces the limits that need somebody awake.
-    fn watch(
-        &self,
-        first: &OwnedFd,
-        cgroup: Option<&Cgroup>,
-        hits: &mut Vec<LimitHit>,
-    ) -> (Caller, Option<OwnedFd>) {
+    /// Waits until the first process has ended or the caller is gone, and enforces the limits that need somebody awake.
+    fn watch(&self, first: &OwnedFd, cgroup: Option<&Cgroup>, hits: &mut Vec<LimitHit>) -> Caller {
         // A notice that cannot be had leaves the limit standing; v1 then ends one process rather than all.
         let mut memory = cgroup.and_then(|cgroup| cgroup.watch_memory().ok());
         let mut deadline = self.plan.limits.wall_ms.map(|ms| self.begun + Duration::from_millis(ms));
         loop {
-            let mut fds = vec![PollFd::new(&self.line, PollFlags::IN)];
+            let mut fds =
+                vec![PollFd::new(&self.line, PollFlags::empty()), PollFd::new(first, PollFlags::IN)];
             if let Some(memory) = &memory {
                 fds.push(PollFd::from_borrowed_fd(memory.as_fd(), memory.interest()));
             }
@@ -130,22 +128,18 @@ impl Post<'_> {
                 .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
             match poll(&mut fds, wait.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(_) => return (Caller::Gone, None),
+                Err(_) => return Caller::Gone,
                 Ok(0) => {
                     deadline = None;
-                    if !is_over(first) {
-                        hits.push(LimitHit::Wall);
-                        kill(first);
-                    }
+                    hits.push(LimitHit::Wall);
+                    kill(first);
                     continue;
                 }
                 Ok(_) => {}
             }
-            if !fds[0].revents().is_empty() {
-                return match report::hear(self.line.as_fd()) {
-                    Ok((word::END, mut fds)) => (Caller::There, fds.pop()),
-                    _ => (Caller::Gone, None),
-                };
+            let [caller_gone, over] = [0, 1].map(|at: usize| !fds[at].revents().is_empty());
+            if caller_gone {
+                return Caller::Gone;
             }
             if memory.as_ref().is_some_and(MemoryWatch::tripped) {
                 // v1 is about to kill one process; the promise is the whole sandbox.
@@ -153,12 +147,16 @@ impl Post<'_> {
                 memory = None;
                 kill(first);
             }
+            if over {
+                return Caller::There;
+            }
         }
     }
 
     /// Lets go of all that the fork inherited: the caller's pipes must close when the caller closes them, its
     /// terminal's signals are not for us, and its working directory must stay removable.
     fn shed(&self, supply: &Supply<'_>) -> Result<()> {
+        let _ = sys::take_turn(Turn::After);
         let wall = Wall::OwnSession;
         rustix::process::setsid().wall(wall, || "setsid()".to_owned())?;
         let _ = rustix::thread::set_name(c"casemate-warden");
@@ -178,12 +176,6 @@ impl Post<'_> {
         sys::close_range(next, u32::MAX).wall(wall, || format!("close_range({next}, ~0)"))?;
         rustix::process::chdir("/").wall(wall, || "chdir(\"/\")".to_owned())
     }
-}
-
-/// Whether the sandbox has ended, while its caller may still be passing on what it wrote.
-fn is_over(first: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(first, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 
 fn kill(first: &OwnedFd) {

@@ -127,6 +127,7 @@ impl Life {
             terminal: self.terminals.stdin.then_some(Terminal::Sandbox),
             capabilities: ids.capabilities,
             deadline: None,
+            only: true,
         };
         self.agent.exec(exec, passed).map_err(|error| match error {
             agent::Error::TooLong(_) => self.not_started(E2BIG, agent::Stage::Program),
@@ -151,8 +152,9 @@ impl Life {
         told: &mut Told<'_>,
     ) -> Result<Option<u8>, Error> {
         let mut look = Instant::now() + LOOK;
+        let mut gone = false;
         loop {
-            // Replies may already be here; a poll does not see those.
+            // Replies may already be here, a poll does not see those; and the last one comes with the end.
             while let Some(reply) = self.next_reply()? {
                 match reply {
                     Reply::Started { .. } => {}
@@ -165,6 +167,9 @@ impl Life {
                     }
                     other => return Err(Error::Failed { what: format!("an answer to nothing: {other:?}") }),
                 }
+            }
+            if gone {
+                return Ok(None);
             }
             if self.agent_gone {
                 // Without its agent a sandbox is of no use, and a first process that only closed its socket would keep
@@ -183,9 +188,7 @@ impl Life {
             if ready.signal {
                 self.take_signals(sandbox);
             }
-            if ready.gone {
-                return Ok(None);
-            }
+            gone = ready.gone;
         }
     }
 
@@ -232,7 +235,7 @@ impl Life {
     fn wait(&mut self, sandbox: &Sandbox, look: Instant) -> Result<Ready, Error> {
         let mut fds = vec![
             PollFd::from_borrowed_fd(sandbox.first(), PollFlags::IN),
-            PollFd::from_borrowed_fd(sandbox.line(), PollFlags::IN),
+            PollFd::from_borrowed_fd(sandbox.line(), PollFlags::empty()),
             PollFd::new(&self.signals, PollFlags::IN),
         ];
         if !self.agent_gone {

@@ -87,7 +87,8 @@ impl Agent {
     /// [`Error::Busy`] and the errors about the request itself: nothing was queued. [`Error::Poisoned`]: the agent is
     /// lost.
     pub fn exec(&mut self, exec: Exec, descriptors: Vec<OwnedFd>) -> Result<(), Error> {
-        self.ask(exec.id, Expected::Start, &Request::Exec(exec), descriptors)
+        let expected = if exec.only { Expected::StartOrEnd } else { Expected::Start };
+        self.ask(exec.id, expected, &Request::Exec(exec), descriptors)
     }
 
     /// Asks for work on files. The first of `descriptors` takes the answers, which [`Answers`] reads; for

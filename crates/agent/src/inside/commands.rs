@@ -16,6 +16,8 @@ const REAPED_AT_ONCE_MAX: usize = 256;
 pub(crate) struct Commands {
     running: Vec<Running>,
     ended: Ended,
+    /// Whether the only command has ended.
+    over: bool,
 }
 
 /// What becomes of the commands that have ended.
@@ -49,17 +51,19 @@ struct Command {
     deadline: Option<(Duration, Whom)>,
     /// Whether its deadline has passed and it was killed for that.
     overdue: bool,
+    /// Whether nothing is told of its start, and nothing follows its end.
+    only: bool,
 }
 
 impl Commands {
     /// Of an agent whose commands end with its control socket.
     pub(crate) fn told_once() -> Self {
-        Commands { running: Vec::new(), ended: Ended::Forgotten }
+        Commands { running: Vec::new(), ended: Ended::Forgotten, over: false }
     }
 
     /// Of an agent that has a door.
     pub(crate) fn kept() -> Self {
-        Commands { running: Vec::new(), ended: Ended::Kept(VecDeque::new()) }
+        Commands { running: Vec::new(), ended: Ended::Kept(VecDeque::new()), over: false }
     }
 
     /// Whether one more command may be taken on now.
@@ -72,7 +76,12 @@ impl Commands {
         self.running.iter().filter(|r| !matches!(r.kind, Kind::Command(_))).count() < WORKS_MAX
     }
 
-    pub(crate) fn add(&mut self, id: u32, launched: Launched, deadline: Option<Deadline>) {
+    /// Whether all is done that the agent is there for.
+    pub(crate) fn are_over(&self) -> bool {
+        self.over
+    }
+
+    pub(crate) fn add(&mut self, id: u32, launched: Launched, deadline: Option<Deadline>, only: bool) {
         let Launched { pid, status } = launched;
         let deadline = deadline.and_then(|deadline| {
             let at = sys::now().checked_add(Duration::from_millis(deadline.after_ms))?;
@@ -80,7 +89,7 @@ impl Commands {
         });
         // A name that is used again was not worth remembering.
         self.forget(id);
-        let command = Command { status: Some(status), known: false, deadline, overdue: false };
+        let command = Command { status: Some(status), known: false, deadline, overdue: false, only };
         self.running.push(Running { id, pid, kind: Kind::Command(command) });
     }
 
@@ -124,11 +133,11 @@ impl Commands {
         all
     }
 
-    /// The commands between fork and exec, each with its pipe.
+    /// The commands between fork and exec whose start is to be told, each with its pipe.
     pub(crate) fn starting(&self) -> impl Iterator<Item = (Pid, &OwnedFd)> {
         self.running.iter().filter_map(|running| match &running.kind {
-            Kind::Command(command) => Some((running.pid, command.status.as_ref()?)),
-            Kind::Work | Kind::Abandoned => None,
+            Kind::Command(command) if !command.only => Some((running.pid, command.status.as_ref()?)),
+            Kind::Command(_) | Kind::Work | Kind::Abandoned => None,
         })
     }
 
@@ -136,10 +145,10 @@ impl Commands {
     pub(crate) fn heard_from(&mut self, pid: Pid, say: impl FnOnce(Reply)) {
         let Some(place) = self.running.iter().position(|r| r.pid == pid) else { return };
         let Running { id, kind: Kind::Command(command), .. } = &mut self.running[place] else { return };
-        let (id, known) = (*id, command.known);
+        let (id, untold) = (*id, command.known || command.only);
         let Some(status) = command.status.take() else { return };
         match launch::outcome(&status) {
-            Ok(()) if known => {}
+            Ok(()) if untold => {}
             Ok(()) => say(Reply::Started { id, pid: number(pid) }),
             Err((stage, errno)) => {
                 self.running.swap_remove(place);
@@ -153,6 +162,7 @@ impl Commands {
         for _ in 0..REAPED_AT_ONCE_MAX {
             // Anything else is `no child is dead` or `there are no children`.
             let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return false };
+            self.over |= self.running.iter().any(|r| r.pid == pid && r.is_only());
             // The pipe of a dead child is closed: if nothing was read from it yet, what it says comes first.
             self.heard_from(pid, &mut say);
             let Some(place) = self.running.iter().position(|r| r.pid == pid) else { continue };
@@ -202,6 +212,12 @@ impl Commands {
             Kind::Work | Kind::Abandoned => None,
         });
         deadlines.min()
+    }
+}
+
+impl Running {
+    fn is_only(&self) -> bool {
+        matches!(self.kind, Kind::Command(Command { only: true, .. }))
     }
 }
 

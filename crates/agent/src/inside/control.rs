@@ -31,6 +31,8 @@ pub(crate) struct Control {
 /// Why the agent ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
+    /// The only command has ended, and that was said.
+    Over,
     /// The trusted side let go of it.
     Closed,
     /// The trusted side said what cannot be understood.
@@ -43,7 +45,7 @@ impl Ended {
     /// The exit status that says so.
     pub(crate) fn status(self) -> u8 {
         match self {
-            Ended::Closed => 0,
+            Ended::Over | Ended::Closed => 0,
             Ended::Malformed => 65,
             Ended::Refused(_) => 71,
         }

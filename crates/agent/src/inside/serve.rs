@@ -100,9 +100,11 @@ impl Agent {
             self.lose(end)?;
         }
         match self.control.as_mut().map_or(Ok(()), Control::flush) {
-            Err(end) => self.lose(end),
-            Ok(()) => Ok(()),
+            Err(end) => self.lose(end)?,
+            Ok(()) => {}
         }
+        let said = self.control.as_ref().is_none_or(|control| !control.is_waiting());
+        if self.commands.are_over() && said { Err(Ended::Over) } else { Ok(()) }
     }
 
     /// Takes the control socket that is at the door.
@@ -184,13 +186,13 @@ impl Agent {
     }
 
     fn exec(&mut self, exec: Exec, descriptors: &[OwnedFd]) {
-        let (id, deadline) = (exec.id, exec.deadline);
+        let (id, deadline, only) = (exec.id, exec.deadline, exec.only);
         if !self.commands.has_place() {
             return say(&mut self.control, &not_started(id, Stage::Process, Errno::AGAIN));
         }
         let terminal = self.terminal.as_ref().map(AsFd::as_fd);
         match launch::launch(exec, descriptors, terminal, self.rights) {
-            Ok(launched) => self.commands.add(id, launched, deadline),
+            Ok(launched) => self.commands.add(id, launched, deadline, only),
             Err((stage, errno)) => say(&mut self.control, &not_started(id, stage, errno)),
         }
     }

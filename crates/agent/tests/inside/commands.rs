@@ -1,5 +1,5 @@
 use crate::harness::{Inside, command, read_all};
-use agent::{Deadline, End, Exec, Reply, Stage, Stdio, Terminal, Whom};
+use agent::{Deadline, End, Error, Exec, Reply, Stage, Stdio, Terminal, Whom};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::io::Write as _;
@@ -31,6 +31,23 @@ fn a_command_reads_its_input_to_the_end() {
     inside.started(1);
     assert_eq!(read_all(output.into()), "one\ntwo\n");
     assert_eq!(inside.reply(), Reply::Ended { id: 1, end: End::Exited(0), deadline: false });
+}
+
+#[test]
+fn the_agent_ends_with_its_only_command_and_tells_nothing_of_the_start() {
+    let only = |argv| Exec { only: true, ..command(argv) };
+    let ended = Reply::Ended { id: 1, end: End::Exited(3), deadline: false };
+    let ends = [
+        (only(&["/bin/sh", "-c", "exit 3"]), ended),
+        (only(&["/no/such"]), not_started(Stage::Program, Errno::NOENT)),
+    ];
+    for (exec, reply) in ends {
+        let mut inside = Inside::start();
+        inside.exec(exec, &[]).unwrap();
+        assert_eq!(inside.reply(), reply);
+        assert_eq!(inside.next_error(), Error::Gone);
+        assert_eq!(inside.end().code(), Some(0));
+    }
 }
 
 #[test]

@@ -352,6 +352,7 @@ pub(crate) fn command(argv: &[&str]) -> Exec {
         terminal: None,
         capabilities: 0,
         deadline: None,
+        only: false,
     }
 }
 

@@ -95,14 +95,30 @@ pub fn new_cgroup_namespace() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } as i64)
 }
 
-/// From now on this process runs when nobody else wants to.
+/// How a process comes to its turn on a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// As others do: who wakes up may displace who runs.
+    Normal,
+    /// Whoever runs goes on first.
+    After,
+    /// When nobody else wants to run.
+    Last,
+}
+
+/// From now on this thread runs as `turn` says, and so does what it forks. Nobody needs a right for that.
 ///
 /// # Errors
-/// What `sched_setscheduler(SCHED_IDLE)` says.
-pub fn run_when_idle() -> io::Result<()> {
+/// What `sched_setscheduler` says.
+pub fn take_turn(turn: Turn) -> io::Result<()> {
+    let policy = match turn {
+        Turn::Normal => libc::SCHED_OTHER,
+        Turn::After => libc::SCHED_BATCH,
+        Turn::Last => libc::SCHED_IDLE,
+    };
     let none = libc::sched_param { sched_priority: 0 };
     // SAFETY: `none` outlives the call, which changes this thread's policy and nothing else.
-    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) } as i64)
+    check(unsafe { libc::sched_setscheduler(0, policy, &raw const none) } as i64)
 }
 
 /// Ends this process at once: no destructors, no exit handlers, no flushing of a buffer inherited from the parent.

@@ -136,6 +136,7 @@ impl Driver {
             },
             capabilities,
             deadline: deadline_ms.map(|after_ms| Deadline { after_ms, whom: Whom::Process }),
+            only: false,
         };
         match self.agent.get_mut().0.exec(exec, passed) {
             Ok(()) => drop(self.starting.insert(id, on_the_way)),

@@ -18,6 +18,7 @@ pub(crate) fn shell(id: u32, script: &str) -> Exec {
         terminal: None,
         capabilities: 0,
         deadline: None,
+        only: false,
     }
 }
 
