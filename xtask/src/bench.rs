@@ -4,7 +4,7 @@
 //! hides the kernel's grace periods; *isolated* leaves 60 ms before each start, which shows them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -69,10 +69,13 @@ pub(crate) fn start(words: &Start) -> Result<()> {
     fs::create_dir(&bundle)?;
     rivals::bundle(&bundle)?;
     let mut rivals = [
-        Rival::Casemate { binary: place::casemate()?, state: scratch.path().join("state") },
+        Rival::Casemate {
+            binary: installed(&place::casemate()?, scratch.path())?,
+            state: scratch.path().join("state"),
+        },
         Rival::Bwrap,
         Rival::Runc { bundle, root: scratch.path().join("runc"), started: 0 },
-        Rival::Floor { binary: words.floor.clone().map_or_else(floor, Ok)? },
+        Rival::Floor { binary: installed(&words.floor.clone().map_or_else(floor, Ok)?, scratch.path())? },
         Rival::Bare,
     ];
     for rival in &mut rivals {
@@ -110,6 +113,15 @@ pub(crate) fn floor() -> Result<PathBuf> {
     }
     check(place::cargo().args(["build", "--release", "--package", "jail", "--example", "floor"]))?;
     Ok(place::target()?.join("release/examples/floor"))
+}
+
+/// Copies a program into `directory`, as the others were copied to where they are. What a linker has just written lies in
+/// the page cache page by page, and a program's first touch of each part of it then takes longer.
+fn installed(program: &Path, directory: &Path) -> Result<PathBuf> {
+    let name = program.file_name().with_context(|| format!("{} is no file", program.display()))?;
+    let copy = directory.join(name);
+    fs::copy(program, &copy).with_context(|| format!("could not copy {}", program.display()))?;
+    Ok(copy)
 }
 
 /// A start that fails fast would look good.
