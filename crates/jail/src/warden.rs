@@ -93,18 +93,17 @@ impl Post<'_> {
         let heard = caller == Caller::There
             && rustix::net::send(&self.line, &ended.answer(), SendFlags::NOSIGNAL).is_ok();
         discard(cgroup);
-        // What is left takes longer than it matters, and whoever waits for the caller goes on now.
-        let _ = sys::take_turn(Turn::Last);
         // The caller still has files to hand out and an end to record; killed before that, it is ours to record.
         let told = heard && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok();
         let disk = match told.then(|| report::hear(self.line.as_fd())) {
             Some(Ok((word::RECORDED, disk))) => disk,
             _ => {
-                let _ = sys::take_turn(Turn::After);
                 abandoned(ended);
                 Vec::new()
             }
         };
+        // What is left takes longer than it matters, and whoever waited for the caller goes on now.
+        let _ = sys::take_turn(Turn::Last);
         drop((disk, watched));
         if let Some(home) = home {
             home.sweep();

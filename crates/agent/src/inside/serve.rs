@@ -99,9 +99,8 @@ impl Agent {
         {
             self.lose(end)?;
         }
-        match self.control.as_mut().map_or(Ok(()), Control::flush) {
-            Err(end) => self.lose(end)?,
-            Ok(()) => {}
+        if let Err(end) = self.control.as_mut().map_or(Ok(()), Control::flush) {
+            self.lose(end)?;
         }
         let said = self.control.as_ref().is_none_or(|control| !control.is_waiting());
         if self.commands.are_over() && said { Err(Ended::Over) } else { Ok(()) }

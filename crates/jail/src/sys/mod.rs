@@ -95,11 +95,9 @@ pub fn new_cgroup_namespace() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } as i64)
 }
 
-/// How a process comes to its turn on a processor.
+/// How a thread comes to its turn on a processor, other than as usual, where who wakes up may displace who runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// As others do: who wakes up may displace who runs.
-    Normal,
     /// Whoever runs goes on first.
     After,
     /// When nobody else wants to run.
@@ -112,7 +110,6 @@ pub enum Turn {
 /// What `sched_setscheduler` says.
 pub fn take_turn(turn: Turn) -> io::Result<()> {
     let policy = match turn {
-        Turn::Normal => libc::SCHED_OTHER,
         Turn::After => libc::SCHED_BATCH,
         Turn::Last => libc::SCHED_IDLE,
     };
