@@ -133,11 +133,11 @@ impl Commands {
         all
     }
 
-    /// The commands between fork and exec whose start is to be told, each with its pipe.
+    /// The commands between fork and exec, each with its pipe.
     pub(crate) fn starting(&self) -> impl Iterator<Item = (Pid, &OwnedFd)> {
         self.running.iter().filter_map(|running| match &running.kind {
-            Kind::Command(command) if !command.only => Some((running.pid, command.status.as_ref()?)),
-            Kind::Command(_) | Kind::Work | Kind::Abandoned => None,
+            Kind::Command(command) => Some((running.pid, command.status.as_ref()?)),
+            Kind::Work | Kind::Abandoned => None,
         })
     }
 
