@@ -145,13 +145,14 @@ impl Commands {
     pub(crate) fn heard_from(&mut self, pid: Pid, say: impl FnOnce(Reply)) {
         let Some(place) = self.running.iter().position(|r| r.pid == pid) else { return };
         let Running { id, kind: Kind::Command(command), .. } = &mut self.running[place] else { return };
-        let (id, untold) = (*id, command.known || command.only);
+        let (id, known, only) = (*id, command.known, command.only);
         let Some(status) = command.status.take() else { return };
         match launch::outcome(&status) {
-            Ok(()) if untold => {}
+            Ok(()) if known || only => {}
             Ok(()) => say(Reply::Started { id, pid: number(pid) }),
             Err((stage, errno)) => {
                 self.running.swap_remove(place);
+                self.over |= only;
                 say(not_started(id, stage, errno));
             }
         }
@@ -162,7 +163,6 @@ impl Commands {
         for _ in 0..REAPED_AT_ONCE_MAX {
             // Anything else is `no child is dead` or `there are no children`.
             let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return false };
-            self.over |= self.running.iter().any(|r| r.pid == pid && r.is_only());
             // The pipe of a dead child is closed: if nothing was read from it yet, what it says comes first.
             self.heard_from(pid, &mut say);
             let Some(place) = self.running.iter().position(|r| r.pid == pid) else { continue };
@@ -170,6 +170,7 @@ impl Commands {
             let end = end_of(status);
             match kind {
                 Kind::Command(command) => {
+                    self.over |= command.only;
                     let deadline = command.overdue && end == End::Signaled(Signal::KILL.as_raw() as u8);
                     self.keep(Known { id, pid: number(pid), end: Some((end, deadline)) });
                     say(Reply::Ended { id, end, deadline });
@@ -212,12 +213,6 @@ impl Commands {
             Kind::Work | Kind::Abandoned => None,
         });
         deadlines.min()
-    }
-}
-
-impl Running {
-    fn is_only(&self) -> bool {
-        matches!(self.kind, Kind::Command(Command { only: true, .. }))
     }
 }
 
