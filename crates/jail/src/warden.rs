@@ -155,6 +155,7 @@ impl Post<'_> {
     /// Lets go of all that the fork inherited: the caller's pipes must close when the caller closes them, its
     /// terminal's signals are not for us, and its working directory must stay removable.
     fn shed(&self, supply: &Supply<'_>) -> Result<()> {
+        // As the caller does, and for the same.
         let _ = sys::take_turn(Turn::After);
         let wall = Wall::OwnSession;
         rustix::process::setsid().wall(wall, || "setsid()".to_owned())?;

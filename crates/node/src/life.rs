@@ -157,7 +157,6 @@ impl Life {
             // Replies may already be here, a poll does not see those; and the last one comes with the end.
             while let Some(reply) = self.next_reply()? {
                 match reply {
-                    Reply::Started { .. } => {}
                     Reply::Ended { end: End::Exited(status), .. } => return Ok(Some(status)),
                     Reply::Ended { end: End::Signaled(signal), .. } => {
                         return Ok(Some(128_u8.saturating_add(signal)));
