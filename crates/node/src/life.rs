@@ -154,8 +154,8 @@ impl Life {
         let mut look = Instant::now() + LOOK;
         let mut gone = false;
         loop {
-            // Replies may already be here, a poll does not see those; and the last one comes with the end.
-            while let Some(reply) = self.next_reply()? {
+            // A reply may already be here, a poll does not see that; and it comes with the end.
+            if let Some(reply) = self.next_reply()? {
                 match reply {
                     Reply::Ended { end: End::Exited(status), .. } => return Ok(Some(status)),
                     Reply::Ended { end: End::Signaled(signal), .. } => {
