@@ -1,4 +1,11 @@
-//! Links `casemate` statically: its start is on the way of every command that it runs, and with the dynamic linker it
+//! Builds the whole of `casemate` for the small program that users start, in a target directory of its own, and links both
+//! statically.
+//!
+//! A start touches what lies near to what it needs, and has all of the program relocated: in a small program that is less.
+//! What [`cli::at_once`] does not reach the linker leaves out, Cedar above all. Where nobody measures, in a debug build, the
+//! program is the whole one.
+//!
+//! Statically: its start is on the way of every command that it runs, and with the dynamic linker it
 //! takes half as long again.
 //!
 //! `-C target-feature=+crt-static` is meant for this, but it cannot be said of one program: without `--target` it holds
@@ -13,6 +20,44 @@ const ARCHIVES: [&str; 4] = ["libc.a", "libm.a", "libgcc.a", "libgcc_eh.a"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(apart)");
+    let optimised = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    if optimised && std::env::var_os("CARGO_FEATURE_WHOLE").is_none() {
+        println!("cargo::rustc-cfg=apart");
+        println!("cargo::rustc-env=CASEMATE_WHOLE={}", whole().display());
+    }
+    link();
+}
+
+/// Builds the whole program, as this one is built.
+fn whole() -> PathBuf {
+    let said = |name| std::env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
+    let (place, target) = (PathBuf::from(said("OUT_DIR")).join("whole"), said("TARGET"));
+    #[allow(clippy::disallowed_methods, reason = "a build script starts the compiler")]
+    let status = Command::new(said("CARGO"))
+        .args(["build", "--release", "--package", "cli", "--bin", "casemate", "--features", "whole"])
+        .arg("--target")
+        .arg(&target)
+        .arg("--target-dir")
+        .arg(&place)
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .status()
+        .expect("cargo can be started");
+    assert!(status.success(), "the whole program could not be built: {status}");
+    for entry in std::fs::read_dir("..").expect("the crates are beside this one").flatten() {
+        for part in ["src", "Cargo.toml", "build.rs"] {
+            let part = entry.path().join(part);
+            if part.exists() {
+                println!("cargo::rerun-if-changed={}", part.display());
+            }
+        }
+    }
+    println!("cargo::rerun-if-changed=../../Cargo.toml");
+    println!("cargo::rerun-if-changed=../../Cargo.lock");
+    place.join(target).join("release/casemate")
+}
+
+fn link() {
     // Flags that say how to link have the last word. Some distributions keep the archives in a package of their own.
     let said = std::env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("crt-static"));
     let gnu = std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu");

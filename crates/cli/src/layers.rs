@@ -34,6 +34,11 @@ enum Untrusted {
 }
 
 impl Ceilings {
+    /// Whether there is certainly no ceiling for everybody.
+    pub(crate) fn none_for_everybody() -> bool {
+        std::fs::symlink_metadata(EVERYBODYS).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// That of the machine and that of the command line: both hold.
     pub(crate) fn read(named: Option<&OsString>, form: Form) -> Result<Ceilings, Exit> {
         let mut ceilings = Vec::new();

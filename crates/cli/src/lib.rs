@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod doctor;
 mod draft;
+mod execute;
 mod exit;
 mod key;
 mod layers;
@@ -15,8 +16,19 @@ mod serve;
 mod setup;
 
 use clap::Parser;
+pub use execute::execute;
 pub use exit::Exit;
 use std::process::ExitCode;
+
+/// Runs the program if it is asked for no more than a command in a sandbox whose policy is compiled and allows it without
+/// looking at its words. None, with nothing done: [`main`] has to. What is reached from here makes up the small program
+/// that users start; see `build.rs`.
+pub fn at_once(hooks: node::Hooks) -> Option<ExitCode> {
+    match args::Args::try_parse().ok()?.command {
+        args::Command::Run(run) => run::run_at_once(run, hooks),
+        _ => None,
+    }
+}
 
 /// Runs the program. `hooks` is nothing in the real one; a test build weakens walls with it.
 pub fn main(hooks: node::Hooks) -> ExitCode {

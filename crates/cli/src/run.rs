@@ -4,12 +4,13 @@ use crate::args::{Run, State as StateArgs};
 use crate::layers::Ceilings;
 use crate::output::{self, Form};
 use crate::{Exit, policy};
-use ::policy::{Access, CommitRules, FileRule, User};
+use ::policy::{Access, CommitRules, ExecRequest, FileRule, Permit, Policy, User};
 use model::Denial;
 use node::draft::DraftEnd;
-use node::{Drafts, Hooks, Outcome, Request, State};
+use node::{Drafts, Hooks, Outcome, PolicySource, Request, State};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The report of `--json`.
@@ -32,19 +33,63 @@ struct Report<'a> {
     drafts: &'a [DraftEnd],
 }
 
+/// What the words ask for, before a policy is asked.
+struct Asked {
+    state: State,
+    source: PolicySource,
+    base: PathBuf,
+    zones: Vec<FileRule>,
+    command: ExecRequest,
+    drafts: Drafts,
+}
+
 pub(crate) fn run(args: Run, hooks: Hooks) -> ExitCode {
     let form = Form::of(args.json);
-    let request = match request(args, form) {
-        Ok(request) => request,
-        Err(exit) => return exit.into(),
+    let ceiling = args.ceiling.clone();
+    let permitted = asked(args, form).and_then(|asked| {
+        let Asked { state, source, base, zones, command, .. } = &asked;
+        let policy =
+            Ceilings::read(ceiling.as_ref(), form)?.hold(state, source, base, zones.clone(), form)?;
+        let permit = node::decide(state, &policy, command).map_err(|error| failed(form, &error))?;
+        Ok((asked, policy, permit))
+    });
+    match permitted {
+        Ok((asked, policy, permit)) => go(asked, policy, permit, form, hooks),
+        Err(exit) => exit.into(),
+    }
+}
+
+/// The same, if no word of a policy has to be read or decided for it. None, with nothing done: [`run`] has to.
+pub(crate) fn run_at_once(args: Run, hooks: Hooks) -> Option<ExitCode> {
+    if args.ceiling.is_some() || !Ceilings::none_for_everybody() {
+        return None;
+    }
+    let form = Form::of(args.json);
+    let asked = match asked(args, form) {
+        Ok(asked) => asked,
+        Err(exit) => return Some(exit.into()),
     };
+    let policy = asked.state.cached_policy(&asked.source)?.with_zones(asked.zones.clone()).ok()?;
+    let permit = policy.exec_at_once(&asked.command)?;
+    Some(go(asked, policy, permit, form, hooks))
+}
+
+fn go(asked: Asked, policy: Policy, permit: Permit<ExecRequest>, form: Form, hooks: Hooks) -> ExitCode {
+    let Asked { state, source, base, drafts, .. } = asked;
+    let request = Request { state, policy, origin: source.origin, base, permit, drafts };
     match node::run(request, hooks) {
         Ok(outcome) => {
             tell(form, &outcome);
             ExitCode::from(outcome.status)
         }
-        Err(node::Error::Denied(denial)) => output::denied(form, &denial, Exit::Denied).into(),
-        Err(error) => output::error(form, &error, error.mend().as_deref(), Exit::of(&error)).into(),
+        Err(error) => failed(form, &error).into(),
+    }
+}
+
+fn failed(form: Form, error: &node::Error) -> Exit {
+    match error {
+        node::Error::Denied(denial) => output::denied(form, denial, Exit::Denied),
+        error => output::error(form, error, error.mend().as_deref(), Exit::of(error)),
     }
 }
 
@@ -60,7 +105,7 @@ pub(crate) fn state(args: &StateArgs, form: Form) -> Result<State, Exit> {
     })
 }
 
-fn request(args: Run, form: Form) -> Result<Request, Exit> {
+fn asked(args: Run, form: Form) -> Result<Asked, Exit> {
     let closed = ["input", "output", "error"];
     for (name, given) in closed.iter().zip(jail::sys::standard_descriptors_given()) {
         if !given {
@@ -91,19 +136,11 @@ fn request(args: Run, form: Form) -> Result<Request, Exit> {
     }
     let state = state(&args.state, form)?;
     let (source, base) = policy::source(&args.policy, form)?;
-    let ceilings = Ceilings::read(args.ceiling.as_ref(), form)?;
-    let policy = ceilings.hold(&state, &source, &base, zones, form)?;
-    Ok(Request {
-        state,
-        policy,
-        origin: source.origin,
-        base,
-        argv: args.command.into_iter().map(OsStringExt::into_vec).collect(),
-        cwd: args.cwd.into_vec(),
-        env,
-        user: if args.root { User::Root } else { User::User },
-        drafts: if args.keep { Drafts::Keep } else { Drafts::Drop },
-    })
+    let argv = args.command.into_iter().map(OsStringExt::into_vec).collect();
+    let user = if args.root { User::Root } else { User::User };
+    let command = node::command(argv, args.cwd.into_vec(), env, user);
+    let drafts = if args.keep { Drafts::Keep } else { Drafts::Drop };
+    Ok(Asked { state, source, base, zones, command, drafts })
 }
 
 /// Reads `DIR:AT`. DIR may hold colons, AT may not.

@@ -236,7 +236,7 @@ impl Sealed {
         if let Err(error) = hear(&told, word::SEALED) {
             return error;
         }
-        let source = sys::exec_fd(image.as_fd(), c"casemate-agent");
+        let source = sys::exec_fd(image.as_fd(), &[c"casemate-agent"], &[]);
         crate::Error { wall: Wall::OwnRoot, call: "execveat(agent)".to_owned(), source }
     }
 }

@@ -33,5 +33,5 @@ pub use clock::SystemClock;
 pub use effects::api;
 pub use error::Error;
 pub use prepare::KERNEL_MIN;
-pub use run::{Drafts, Hooks, Outcome, Request, refuse, run};
+pub use run::{Drafts, Hooks, Outcome, Request, command, decide, refuse, run};
 pub use state::{PolicySource, State, StateError};

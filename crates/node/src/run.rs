@@ -17,7 +17,7 @@ use jail::ids::Profile;
 use jail::{Ended, Plan, Started, Terminal, ZoneKind};
 use ledger::Ledger;
 use model::{Denial, EndReason, Event, LimitHit, Limits, SandboxId, Source, Usage, Walls};
-use policy::{ExecRequest, Policy, User};
+use policy::{ExecRequest, Permit, Policy, User};
 use rustix::fd::OwnedFd;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,14 +36,8 @@ pub struct Request {
     pub origin: String,
     /// The directory that the policy's relative host paths start from.
     pub base: PathBuf,
-    /// The command.
-    pub argv: Vec<Vec<u8>>,
-    /// Its working directory inside.
-    pub cwd: Vec<u8>,
-    /// Variables beyond the ones that every command gets.
-    pub env: Vec<(Vec<u8>, Vec<u8>)>,
-    /// As whom.
-    pub user: User,
+    /// The command, which the policy allows.
+    pub permit: Permit<ExecRequest>,
     /// What becomes of its draft zones.
     pub drafts: Drafts,
 }
@@ -100,6 +94,26 @@ pub struct Outcome {
     pub drafts: Vec<DraftEnd>,
 }
 
+/// The command of a run, with the environment that it gets beside `env`.
+pub fn command(argv: Vec<Vec<u8>>, cwd: Vec<u8>, env: Vec<(Vec<u8>, Vec<u8>)>, user: User) -> ExecRequest {
+    let kind = if Terminals::of_caller().any() { std::env::var_os("TERM") } else { None };
+    ExecRequest { argv, cwd, env: environment(env, user, kind), user, terminal: None }
+}
+
+/// Asks a policy whether a command may run. What it denies is on record.
+///
+/// # Errors
+/// The policy denies it, or the ledger cannot be continued.
+pub fn decide(state: &State, policy: &Policy, command: &ExecRequest) -> Result<Permit<ExecRequest>, Error> {
+    match policy.exec(command) {
+        Ok(permit) => Ok(permit),
+        Err(denied) => {
+            refuse(state, denied.clone())?;
+            Err(denied.into())
+        }
+    }
+}
+
 /// Runs one command in a sandbox of its own, with this process's standard descriptors, and returns when nothing of
 /// the sandbox is left.
 ///
@@ -108,20 +122,11 @@ pub struct Outcome {
 /// # Errors
 /// Whatever kept the command from running. Nothing of the sandbox is left then either.
 pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
-    let Request { state, policy, origin, base, argv, cwd, env, user, drafts: keep } = request;
+    let Request { state, policy, origin, base, permit, drafts: keep } = request;
     jail::sys::wait_for_children();
     let open = || Ledger::open(state.path(), Box::new(SystemClock));
     let (id, seed) = draw_id();
     let terminals = Terminals::of_caller();
-    let kind = if terminals.any() { std::env::var_os("TERM") } else { None };
-    let request = ExecRequest { argv, cwd, env: environment(env, user, kind), user, terminal: None };
-    let permit = match policy.exec(&request) {
-        Ok(permit) => permit,
-        Err(denied) => {
-            open()?.seal_with(&[Event::denied(None, None, denied.clone())])?;
-            return Err(denied.into());
-        }
-    };
     let terminal = if terminals.any() { Terminal::Yes } else { Terminal::No };
     let Prepared { mut plan, profile, targets, drafts, zones } =
         match prepare(id, seed, &policy, &base, state.path(), terminal) {
@@ -146,7 +151,7 @@ pub fn run(request: Request, hooks: Hooks) -> Result<Outcome, Error> {
     };
     let landlock = plan.landlock_abi;
     let rules = plan.seccomp.clone();
-    let ids = CommandIds::of(&plan, user);
+    let ids = CommandIds::of(&plan, permit.request().user);
     // From here on signals are read, not taken: none may strike while a sandbox is half built.
     let signals = jail::sys::signals_as_fd(&SIGNALS).map_err(|source| caller("signalfd", source))?;
     let path = state.path().to_owned();

@@ -143,16 +143,10 @@ impl State {
     /// # Errors
     /// All that is wrong with the document.
     pub fn load_policy(&self, source: &PolicySource) -> Result<Policy, policy::Rejected> {
+        if let Some(policy) = self.cached_policy(source) {
+            return Ok(policy);
+        }
         let hash = policy::hash_of(&source.text);
-        if let Some(policy) = self.compiled(&self.cached(&hash), &hash) {
-            return Ok(policy);
-        }
-        let index = self.cached(&Extended::key(&hash, &source.directory)).with_extension("extends");
-        let known = Extended::read(&index).filter(|extended| extended.still_holds(source));
-        if let Some(policy) = known.and_then(|known| self.compiled(&self.extended(&known.hash), &known.hash))
-        {
-            return Ok(policy);
-        }
         let reading = Reading::of(source);
         let policy = Policy::load(&source.text, &source.origin, &reading)?;
         // A cache that cannot be written only costs time; the ledger will say if the directory is unusable.
@@ -160,9 +154,21 @@ impl State {
             self.keep(&self.cached(&hash), &policy.to_cache())
         } else {
             self.keep(&self.extended(policy.hash()), &policy.to_cache())
-                .and_then(|()| self.keep(&index, &reading.made(policy.hash()).to_bytes()))
+                .and_then(|()| self.keep(&self.index(&hash, source), &reading.made(policy.hash()).to_bytes()))
         };
         Ok(policy)
+    }
+
+    /// The policy that [`State::load_policy`] gives, if it does not have to compile it.
+    pub fn cached_policy(&self, source: &PolicySource) -> Option<Policy> {
+        let hash = policy::hash_of(&source.text);
+        self.compiled(&self.cached(&hash), &hash).or_else(|| {
+            let known = Extended::read(&self.index(&hash, source))?;
+            known
+                .still_holds(source)
+                .then(|| self.compiled(&self.extended(&known.hash), &known.hash))
+                .flatten()
+        })
     }
 
     fn compiled(&self, file: &Path, hash: &str) -> Option<Policy> {
@@ -171,6 +177,11 @@ impl State {
 
     fn cached(&self, hash: &str) -> PathBuf {
         self.path.join("cache").join(hash.trim_start_matches("sha256:"))
+    }
+
+    /// Where it is remembered what a text extends.
+    fn index(&self, hash: &str, source: &PolicySource) -> PathBuf {
+        self.cached(&Extended::key(hash, &source.directory)).with_extension("extends")
     }
 
     /// Where a policy is that was made of several texts: apart from those of one, as such a hash is that of a text, too.

@@ -160,6 +160,14 @@ impl Policy {
         }
     }
 
+    /// The permit for a command that the policy allows whatever its words are: nothing of Cedar's is touched. None: only
+    /// [`Policy::exec`] can say.
+    pub fn exec_at_once(&self, request: &ExecRequest) -> Option<Permit<ExecRequest>> {
+        let rule = self.decided.0.get()?.always(request.user, Action::Exec)?;
+        let decision = Outcome::Allow(rule.to_owned()).decision();
+        malformed(request).is_none().then(|| Permit { request: request.clone(), decision })
+    }
+
     /// Decides whether a file inside may be touched. What the user may do with it is then the kernel's to say.
     ///
     /// Reading, listing and describing read; all else writes, and moving writes in both places.

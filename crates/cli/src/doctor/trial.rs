@@ -92,18 +92,14 @@ fn sandbox(state: State) -> Said {
     let plain = |error: &dyn std::error::Error| (chain(error), None);
     silence().map_err(|error| plain(&error))?;
     let policy = Policy::parse(POLICY.as_bytes(), "doctor").map_err(|error| (error.to_string(), None))?;
-    let request = Request {
-        state,
-        policy,
-        origin: "casemate doctor".to_owned(),
-        base: "/".into(),
-        argv: vec![COMMAND.into()],
-        cwd: "/home/user".into(),
-        env: Vec::new(),
-        user: User::User,
-        drafts: node::Drafts::Drop,
+    let command = node::command(vec![COMMAND.into()], "/home/user".into(), Vec::new(), User::User);
+    let run = || {
+        let permit = node::decide(&state, &policy, &command)?;
+        let origin = "casemate doctor".to_owned();
+        let drafts = node::Drafts::Drop;
+        node::run(Request { state, policy, origin, base: "/".into(), permit, drafts }, Hooks::none())
     };
-    match node::run(request, Hooks::none()) {
+    match run() {
         Ok(outcome) if outcome.status == 0 => Ok(outcome.walls.to_bits()),
         Ok(outcome) => Err((format!("{COMMAND} ended with {} ({:?})", outcome.status, outcome.reason), None)),
         Err(error) => Err((chain(&error), error.mend())),

@@ -208,11 +208,12 @@ pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup3(fd.as_raw_fd(), number, 0) } as i64)
 }
 
-/// Becomes the program behind `program`, with `argv0` as its only argument and an empty environment.
-/// Returns only if that failed.
-pub fn exec_fd(program: BorrowedFd<'_>, argv0: &CStr) -> io::Error {
-    let argv = [argv0.as_ptr(), std::ptr::null()];
-    let envp: [*const libc::c_char; 1] = [std::ptr::null()];
+/// Becomes the program behind `program`. Returns only if that failed.
+pub fn exec_fd(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr]) -> io::Error {
+    let ending = |list: &[&CStr]| -> Vec<*const libc::c_char> {
+        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (ending(argv), ending(environment));
     // SAFETY: both arrays end in a null pointer and live until the call returns, if it does.
     unsafe {
         libc::syscall(

@@ -259,6 +259,14 @@ impl Specialised {
         places().position(|place| place == (user, action))
     }
 
+    /// The rule that allows every act of a user and action, if one does.
+    pub(crate) fn always(&self, user: User, action: Action) -> Option<&str> {
+        match self.answers.get(Specialised::place(user, action)?)? {
+            (Answer::Always(rule), _) => Some(rule),
+            (Answer::Never(_) | Answer::Open(_), _) => None,
+        }
+    }
+
     /// What is decided about an act. `act` encodes it, with the words that are looked at.
     pub(crate) fn decide(
         &self,
