@@ -10,7 +10,7 @@ pub(crate) use key::Key;
 pub(crate) use policy::{From, Policy};
 pub(crate) use serve::{Log, Serve};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, FromArgMatches, Parser, Subcommand};
 use model::SandboxId;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -72,6 +72,17 @@ pub(crate) struct State {
     /// ~/.local/state/casemate].
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+impl Run {
+    /// The words of `casemate run`, read without those of the other commands, which takes less time. None if these are
+    /// the words of another command, or are wrong.
+    pub(crate) fn alone() -> Option<Run> {
+        let mut words = std::env::args_os().skip(1).peekable();
+        words.peek().filter(|word| *word == "run")?;
+        let command = Run::augment_args(clap::Command::new("run"));
+        Run::from_arg_matches(&command.try_get_matches_from(words).ok()?).ok()
+    }
 }
 
 #[derive(Debug, ClapArgs)]

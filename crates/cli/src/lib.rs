@@ -24,10 +24,7 @@ use std::process::ExitCode;
 /// looking at its words. None, with nothing done: [`main`] has to. What is reached from here makes up the small program
 /// that users start; see `build.rs`.
 pub fn at_once(hooks: node::Hooks) -> Option<ExitCode> {
-    match args::Args::try_parse().ok()?.command {
-        args::Command::Run(run) => run::run_at_once(run, hooks),
-        _ => None,
-    }
+    run::run_at_once(args::Run::alone()?, hooks)
 }
 
 /// Runs the program. `hooks` is nothing in the real one; a test build weakens walls with it.
