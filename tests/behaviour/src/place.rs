@@ -233,7 +233,8 @@ impl Place {
     /// /proc cannot be read.
     pub fn lives_inside(&self) -> Result<bool> {
         let all = leftovers::processes(&self.mark, None, &[])?;
-        Ok(all.iter().any(|process| !process.name.starts_with("casemate")))
+        // A program that was just executed from a memory file is called `memfd:casemate-…` until it gives itself a name.
+        Ok(all.iter().any(|process| !process.name.contains("casemate")))
     }
 
     /// Checks that nothing is left of this place's sandboxes, and that their log is sound.
