@@ -260,7 +260,7 @@ impl Cgroup {
     /// Which limits were hit so far.
     pub fn hits(&self) -> Vec<LimitHit> {
         let count =
-            |file: &str, key: &str| self.parts.iter().find_map(|part| part.counter(file, key)).unwrap_or(0);
+            |file: &str, key: &str| self.holding(file).and_then(|part| part.counter(file, key)).unwrap_or(0);
         let memory = if self.v2 {
             count("memory.events", "oom_kill")
         } else {
@@ -276,12 +276,25 @@ impl Cgroup {
         hits
     }
 
+    /// The directory with `file` in it: on v1 each controller has its own, and names its files after itself.
+    fn holding(&self, file: &str) -> Option<&Part> {
+        let tree = V1
+            .iter()
+            .find(|controller| file.starts_with(**controller))
+            .map(|controller| Path::new(TREE).join(controller));
+        self.parts
+            .iter()
+            .find(|part| self.v2 || tree.as_ref().is_some_and(|tree| part.path.starts_with(tree)))
+    }
+
     /// What was used so far.
     pub fn usage(&self) -> Usage {
         let number =
-            |file: &str| self.parts.iter().find_map(|part| part.read(file)?.trim().parse::<u64>().ok());
+            |file: &str| self.holding(file).and_then(|part| part.read(file)?.trim().parse::<u64>().ok());
         let cpu_ms = if self.v2 {
-            self.parts.iter().find_map(|part| part.counter("cpu.stat", "usage_usec")).map(|us| us / 1000)
+            self.holding("cpu.stat")
+                .and_then(|part| part.counter("cpu.stat", "usage_usec"))
+                .map(|us| us / 1000)
         } else {
             // cpuacct is usually mounted with cpu; where it is not, this figure is not given.
             number("cpuacct.usage").map(|ns| ns / 1_000_000)

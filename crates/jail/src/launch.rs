@@ -170,7 +170,7 @@ pub fn aside(fd: OwnedFd) -> OwnedFd {
 /// The descriptors that a builder uses of those that are open now, in order. The lease is one: it holds the ids until the
 /// builder is the agent or is gone.
 fn needed(plan: &Plan, hands: &Hands) -> Vec<u32> {
-    let Hands { told, report, control, door, image } = hands;
+    let Hands { told, report, control, door, image, early: _, nice: _ } = hands;
     let zones = plan.zones.iter().flat_map(|zone| match &zone.kind {
         ZoneKind::Read { directory, mount, .. } | ZoneKind::Draft { directory, mount, .. } => {
             [Some(directory), mount.as_ref()]

@@ -17,7 +17,7 @@ const MOST: usize = 69;
 /// Write zones that one sandbox may have, so that a report always holds their descriptors.
 pub const WRITE_ZONES_MAX: usize = 64;
 
-/// What builder and warden are told, each in a message of its own.
+/// What builder, warden and caller tell each other, each in a message of its own.
 pub(crate) mod word {
     /// To the builder: the maps of the user namespace are written.
     pub(crate) const MAPPED: u8 = b'm';
@@ -27,6 +27,14 @@ pub(crate) mod word {
     pub(crate) const SEALED: u8 = b'i';
     /// To the warden: here is the first process, and its mount namespace to hold. From now on there may be records of it.
     pub(crate) const WATCH: u8 = b'w';
+    /// To the caller, before the first process is killed: its time is up.
+    pub(crate) const TIME_IS_UP: u8 = b't';
+    /// The same: its memory is up.
+    pub(crate) const MEMORY_IS_UP: u8 = b'o';
+    /// To the warden: the cgroup's counters are read, it may go.
+    pub(crate) const COUNTED: u8 = b'n';
+    /// To the caller: it is gone.
+    pub(crate) const GONE: u8 = b'g';
     /// To the warden: the end is on record, there is nothing left for you to do. With it comes the last descriptor of the
     /// sandbox's disk.
     pub(crate) const RECORDED: u8 = b'r';
@@ -71,12 +79,13 @@ pub(crate) fn hear(socket: BorrowedFd<'_>) -> io::Result<(u8, Vec<OwnedFd>)> {
 
 /// What a builder said that failed, if it did.
 pub(crate) fn failure(socket: BorrowedFd<'_>) -> Option<Error> {
+    if said(socket) { receive(socket).err() } else { None }
+}
+
+/// Whether there is something to hear, or nobody any more who could say it.
+pub(crate) fn said(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut fds, Some(&at_once)) {
-        Ok(1) => receive(socket).err(),
-        _ => None,
-    }
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
 }
 
 fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -94,10 +103,9 @@ fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, 
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let message = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    // Descriptors were lost: this process may not have that many.
     if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(io::Error::other(
-            "descriptors were lost: the open-files limit of this process is too low",
-        ));
+        return Err(Errno::MFILE.into());
     }
     let fds = control.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),

@@ -27,6 +27,8 @@ use std::path::Path;
 pub(crate) struct Hands {
     /// Where the caller and the warden say what is ready.
     pub told: OwnedFd,
+    /// What was said before it was asked for: the two do not wait for each other.
+    pub early: Vec<(u8, Vec<OwnedFd>)>,
     /// Where the report goes.
     pub report: OwnedFd,
     /// The agent's end of the control socket.
@@ -35,6 +37,8 @@ pub(crate) struct Hands {
     pub door: Option<OwnedFd>,
     /// The agent's program, sealed by the time it is needed.
     pub image: OwnedFd,
+    /// How nice the agent is to be, where the builder is less so.
+    pub nice: Option<i32>,
 }
 
 /// In new namespaces, nothing else changed.
@@ -85,7 +89,7 @@ pub(crate) fn build(plan: &Plan, hands: Hands) -> ! {
 
 impl<'a> Fresh<'a> {
     fn apart(self) -> Result<Apart<'a>> {
-        let Fresh { plan, hands } = self;
+        let Fresh { plan, mut hands } = self;
         // Before anything is awaited: whoever started us may die while we wait.
         die_with_parent()?;
         rustix::process::umask(rustix::fs::Mode::empty());
@@ -102,7 +106,7 @@ impl<'a> Fresh<'a> {
         mounts::make_private()?;
         // While every place can still be reached with the caller's permissions.
         let host = HostMounts::copy(plan)?;
-        hear(&hands.told, word::MAPPED)?;
+        hands.hear(word::MAPPED)?;
         if let Ids::Block { .. } = plan.ids {
             become_root_inside(KeepCaller::AsSaved)?;
             // Changing ids clears the request.
@@ -118,7 +122,7 @@ impl<'a> Fresh<'a> {
 
 impl<'a> Apart<'a> {
     fn rooted(self) -> Result<Rooted<'a>> {
-        let Apart { plan, hands, host, network } = self;
+        let Apart { plan, mut hands, host, network } = self;
         let root = Root::new(plan)?;
         let (zones, knobs) = root.furnish(plan, host)?;
         // Whatever needs neither the network nor the cgroup comes before the wait for them.
@@ -132,7 +136,7 @@ impl<'a> Apart<'a> {
             sys::enter_network_namespace(network.join())
                 .wall(Wall::NetworkNamespace, || "unshare(NEWNET), bring lo up, setns(NEWNET)".to_owned())?;
         }
-        for file in hear(&hands.told, word::ENTER)? {
+        for file in hands.hear(word::ENTER)? {
             rustix::io::write(&file, b"0").wall(Wall::MemoryLimit, || "write(tasks, 0)".to_owned())?;
         }
         if plan.ids.own_block() {
@@ -176,10 +180,12 @@ impl Rooted<'_> {
         let domain = domain.map(|domain| domain.map(above)).transpose()?;
         let hands = Hands {
             told: above(hands.told)?,
+            early: hands.early,
             report: above(hands.report)?,
             control: above(hands.control)?,
             door: hands.door.map(above).transpose()?,
             image: above(hands.image)?,
+            nice: hands.nice,
         };
         let place = |fd: &OwnedFd, number| {
             sys::place_at(fd.as_fd(), number)
@@ -196,6 +202,10 @@ impl Rooted<'_> {
         }
         sys::close_on_exec_from(plan.first_closed)
             .wall(Wall::OwnRoot, || format!("close_range({}, CLOEXEC)", plan.first_closed))?;
+        if let Some(nice) = hands.nice {
+            rustix::process::setpriority_process(None, nice)
+                .wall(Wall::Rlimits, || format!("setpriority(0, {nice})"))?;
+        }
         if plan.walls.has(Wall::Rlimits) {
             for (resource, most) in &plan.rlimits {
                 limit(*resource, *most)?;
@@ -231,21 +241,29 @@ impl Rooted<'_> {
 }
 
 impl Sealed {
-    fn become_agent(self) -> crate::Error {
-        let Hands { told, image, .. } = self.hands;
-        if let Err(error) = hear(&told, word::SEALED) {
+    fn become_agent(mut self) -> crate::Error {
+        if let Err(error) = self.hands.hear(word::SEALED) {
             return error;
         }
-        let source = sys::exec_fd(image.as_fd(), &[c"casemate-agent"], &[]);
+        let source = sys::exec_fd(self.hands.image.as_fd(), &[c"casemate-agent"], &[]);
         crate::Error { wall: Wall::OwnRoot, call: "execveat(agent)".to_owned(), source }
     }
 }
 
-/// Waits for `expected`. If those who say it die first, there is nothing to go on for.
-fn hear(told: &OwnedFd, expected: u8) -> Result<Vec<OwnedFd>> {
-    match report::hear(told.as_fd()) {
-        Ok((word, fds)) if word == expected => Ok(fds),
-        _ => sys::exit_now(1),
+impl Hands {
+    /// Waits for `expected`. If those who say it die first, there is nothing to go on for.
+    fn hear(&mut self, expected: u8) -> Result<Vec<OwnedFd>> {
+        if let Some(place) = self.early.iter().position(|(word, _)| *word == expected) {
+            return Ok(self.early.swap_remove(place).1);
+        }
+        loop {
+            match report::hear(self.told.as_fd()) {
+                Ok((word, fds)) if word == expected => return Ok(fds),
+                Ok(other) => self.early.push(other),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => sys::exit_now(1),
+                Err(error) => return Err(error).wall(Wall::UserNamespace, || "recvmsg(told)".to_owned()),
+            }
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   time is up ─────────┐
-//!   memory is up ───────┴─→ SIGKILL to the first process inside, and remember why
-//!   the first process ──┬─→ say what was used and which limits were hit, remove the cgroup
+//!   memory is up ───────┴─→ say so to the caller, SIGKILL to the first process inside
+//!   the first process ──┬─→ remove the cgroup, when the caller has read its counters
 //!   or the caller ends ─┘   (and record the end, if the caller no longer can)
 //! ```
 //!
@@ -25,7 +25,6 @@ use crate::sys::{self, Turn};
 use model::{LimitHit, Wall};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::net::SendFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::time::{Duration, Instant};
 
@@ -71,6 +70,9 @@ impl Post<'_> {
             sys::exit_now(1)
         }
         let home = self.plan.cgroup.as_ref();
+        let mut cgroup = None;
+        // At once: the builder asks for it last, and there is a processor for it while the caller clones the builder.
+        supply.give(self.plan, &mut cgroup);
         let Ok((word::WATCH, mut watched)) = report::hear(self.line.as_fd()) else {
             // The caller gave up, or was killed, before anything was on record. What it made until then has no name but
             // the sandbox's.
@@ -78,9 +80,6 @@ impl Post<'_> {
             sys::exit_now(0)
         };
         let first = watched.remove(0);
-        let mut cgroup = None;
-        // Not before: if the caller gives up there is nothing to remove, and the builder does not wait for a processor.
-        supply.give(self.plan, &mut cgroup);
         let cgroup = cgroup.or_else(|| Some(home?.reopen(self.plan.id)));
         let mut hits = Vec::new();
         let caller = self.watch(&first, cgroup.as_ref(), &mut hits);
@@ -89,13 +88,13 @@ impl Post<'_> {
         while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
         let mut ended = Ended::seen(cgroup.as_ref(), self.begun);
         ended.put_first(hits);
-        // A caller to whom nothing can be sent any more has just died; then there is still the record to write.
-        let heard = caller == Caller::There
-            && rustix::net::send(&self.line, &ended.answer(), SendFlags::NOSIGNAL).is_ok();
+        let hear = || report::hear(self.line.as_fd());
+        // The caller reads the counters for itself, while there are any.
+        let counted = caller == Caller::There && matches!(hear(), Ok((word::COUNTED, _)));
         discard(cgroup);
-        // The caller still has files to hand out and an end to record; killed before that, it is ours to record.
-        let told = heard && rustix::net::send(&self.line, b".", SendFlags::NOSIGNAL).is_ok();
-        let disk = match told.then(|| report::hear(self.line.as_fd())) {
+        // It still has files to hand out and an end to record; killed before that, it is ours to record.
+        let told = counted && self.tell(word::GONE).is_ok();
+        let disk = match told.then(hear) {
             Some(Ok((word::RECORDED, disk))) => disk,
             _ => {
                 abandoned(ended);
@@ -131,6 +130,7 @@ impl Post<'_> {
                 Ok(0) => {
                     deadline = None;
                     hits.push(LimitHit::Wall);
+                    let _ = self.tell(word::TIME_IS_UP);
                     kill(first);
                     continue;
                 }
@@ -143,6 +143,7 @@ impl Post<'_> {
             if memory.as_ref().is_some_and(MemoryWatch::tripped) {
                 // v1 is about to kill one process; the promise is the whole sandbox.
                 hits.push(LimitHit::Memory);
+                let _ = self.tell(word::MEMORY_IS_UP);
                 memory = None;
                 kill(first);
             }
@@ -150,6 +151,11 @@ impl Post<'_> {
                 return Caller::There;
             }
         }
+    }
+
+    /// A caller that cannot be told has just died.
+    fn tell(&self, word: u8) -> Result<()> {
+        report::tell(self.line.as_fd(), word, &[])
     }
 
     /// Lets go of all that the fork inherited: the caller's pipes must close when the caller closes them, its

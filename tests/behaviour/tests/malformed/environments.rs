@@ -16,6 +16,7 @@ behaviour::for_each_profile! {
     an_empty_environment_does_no_harm
     an_odd_umask_does_no_harm
     ignored_signals_do_no_harm
+    a_command_is_as_nice_as_its_caller
     few_descriptors_are_a_clear_error
     a_small_address_space_is_a_clear_error
 }
@@ -203,6 +204,15 @@ fn ignored_signals_do_no_harm(place: &Place) -> Result<()> {
     )?;
     assert_eq!((ended.code(), ended.out().as_str()), (11, "3\n"), "{}", ended.err());
     kept.check(place)
+}
+
+fn a_command_is_as_nice_as_its_caller(place: &Place) -> Result<()> {
+    // A start may take more of the processors than that; what runs inside does not.
+    for nice in ["0", "7"] {
+        let ended = scripted(place, &format!("exec nice -n {nice} \"$@\""), &["--", "nice"])?;
+        ensure!(ended.code() == 0 && ended.out().trim() == nice, "{nice}: {} {}", ended.out(), ended.err());
+    }
+    Ok(())
 }
 
 fn few_descriptors_are_a_clear_error(place: &Place) -> Result<()> {
